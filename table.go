@@ -1,0 +1,212 @@
+package msha
+
+import (
+	"hash/fnv"
+	"sort"
+	"time"
+)
+
+// Keys of the documents (design section 5).
+const (
+	TableKey  = "metadata.routers"
+	UnitsKey  = "metadata.units"
+	RosterKey = "metadata.roster"
+	SwitchKey = "metadata.switch"
+	LayoutKey = "metadata.layout" // + "." + origin unit + "." + target unit
+)
+
+// RuleKind orders rules: exact before range before slot before default. Unit rules are for messages without a value.
+type RuleKind string
+
+// The kinds of rules.
+const (
+	RuleExact   RuleKind = "exact"
+	RuleRange   RuleKind = "range"
+	RuleSlot    RuleKind = "slot"
+	RuleDefault RuleKind = "default"
+	RuleUnit    RuleKind = "unit"
+)
+
+// Slots is the number of hash slots: slot = fnv32a(value) mod Slots.
+const Slots = 1024
+
+// Rule gives values to a route set.
+type Rule struct {
+	Kind  RuleKind `json:"kind"`
+	Value string   `json:"value,omitempty"` // exact: the value; unit: the unit that produced the message
+	Low   string   `json:"low,omitempty"`   // range: Low <= value < High, byte order
+	High  string   `json:"high,omitempty"`
+	From  int      `json:"from,omitempty"` // slot: From <= slot < To
+	To    int      `json:"to,omitempty"`
+	Set   string   `json:"set"`
+}
+
+// SetState says whether the owner may start messages.
+type SetState string
+
+// The states of a route set.
+const (
+	SetOpen   SetState = "open"
+	SetFenced SetState = "fenced"
+)
+
+// RouteSet is all values with the same owner and history.
+type RouteSet struct {
+	ID            string        `json:"id"`
+	Owner         string        `json:"owner"`
+	Term          uint64        `json:"term"` // 1 is the first
+	State         SetState      `json:"state"`
+	Switch        string        `json:"switch,omitempty"`        // id of the switch that fenced it
+	Deadline      time.Duration `json:"deadline,omitempty"`      // of the fence, measured by each observer from its own first sight
+	RemainingHash string        `json:"remainingHash,omitempty"` // of what this term has to process; empty in term 1
+}
+
+// RouterEntry is the published shape of the router list: which unit owns which values.
+type RouterEntry struct {
+	UnitName string   `json:"unitName"`
+	Values   []string `json:"values"`
+}
+
+// Table is an immutable routing table. Build one with package route; the zero value owns nothing.
+type Table struct {
+	Version uint64              `json:"version"`
+	Rules   []Rule              `json:"rules"`
+	Sets    map[string]RouteSet `json:"sets"`
+
+	index *tableIndex
+}
+
+type tableIndex struct {
+	exact, unit map[string]string // value or unit -> set id
+	ranges      []Rule            // ascending, disjoint
+	slots       []string          // len 0 or Slots
+	def         string
+}
+
+// Index prepares the lookup; it must be called once before the table is shared. Rules are expected to be valid (package route).
+func (t *Table) Index() *Table {
+	ix := &tableIndex{exact: map[string]string{}, unit: map[string]string{}}
+	for _, r := range t.Rules {
+		switch r.Kind {
+		case RuleExact:
+			ix.exact[r.Value] = r.Set
+		case RuleUnit:
+			ix.unit[r.Value] = r.Set
+		case RuleRange:
+			ix.ranges = append(ix.ranges, r)
+		case RuleSlot:
+			if ix.slots == nil {
+				ix.slots = make([]string, Slots)
+			}
+			for s := max(r.From, 0); s < min(r.To, Slots); s++ {
+				ix.slots[s] = r.Set
+			}
+		case RuleDefault:
+			ix.def = r.Set
+		}
+	}
+	sort.Slice(ix.ranges, func(i, j int) bool { return ix.ranges[i].Low < ix.ranges[j].Low })
+	t.index = ix
+	return t
+}
+
+// Lookup returns the route set a message belongs to: by value, or by the unit that produced it if value is empty. ok is false if no
+// rule matches; nobody processes such a message, and that is reported (P5). Lock-free, no allocation.
+func (t *Table) Lookup(value, unit string) (set RouteSet, ok bool) {
+	id, ok := t.SetID(value, unit)
+	if !ok {
+		return RouteSet{}, false
+	}
+	set, ok = t.Sets[id]
+	return set, ok
+}
+
+// SetID is Lookup for callers that need only the id.
+func (t *Table) SetID(value, unit string) (string, bool) {
+	ix := t.index
+	if ix == nil {
+		return "", false
+	}
+	if value == "" {
+		id, ok := ix.unit[unit]
+		return id, ok
+	}
+	if id, ok := ix.exact[value]; ok {
+		return id, true
+	}
+	if i := sort.Search(len(ix.ranges), func(i int) bool { return ix.ranges[i].Low > value }); i > 0 && value < ix.ranges[i-1].High {
+		return ix.ranges[i-1].Set, true
+	}
+	if ix.slots != nil {
+		if id := ix.slots[Slot(value)]; id != "" {
+			return id, true
+		}
+	}
+	return ix.def, ix.def != ""
+}
+
+// Slot is the hash slot of a value.
+func Slot(value string) int {
+	h := fnv.New32a()
+	h.Write([]byte(value)) //nolint:errcheck // never fails
+	return int(h.Sum32() % Slots)
+}
+
+// Routers lists the exact values per unit in the published shape, sorted.
+func (t *Table) Routers() []RouterEntry {
+	byUnit := map[string][]string{}
+	for _, r := range t.Rules {
+		if r.Kind == RuleExact {
+			owner := t.Sets[r.Set].Owner
+			byUnit[owner] = append(byUnit[owner], r.Value)
+		}
+	}
+	var out []RouterEntry
+	for u, vs := range byUnit {
+		sort.Strings(vs)
+		out = append(out, RouterEntry{u, vs})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].UnitName < out[j].UnitName })
+	return out
+}
+
+// Units registers the units of an installation (design section 5, second document).
+type Units struct {
+	Units []UnitInfo `json:"units"`
+}
+
+// UnitInfo is one unit: where its cluster is and which groups are managed there.
+type UnitInfo struct {
+	Name        string   `json:"name"`
+	NameServers []string `json:"nameServers"`
+	State       string   `json:"state"` // live | quarantined
+	Groups      []string `json:"groups,omitempty"`
+}
+
+// Find returns a unit by name.
+func (u *Units) Find(name string) (UnitInfo, bool) {
+	for _, x := range u.Units {
+		if x.Name == name {
+			return x, true
+		}
+	}
+	return UnitInfo{}, false
+}
+
+// Names lists the unit names in document order.
+func (u *Units) Names() []string {
+	out := make([]string, len(u.Units))
+	for i, x := range u.Units {
+		out[i] = x.Name
+	}
+	return out
+}
+
+// Topic names of the module inside each cluster (design sections 6 and 7).
+const (
+	ProgressTopic   = "MSHA_PROGRESS"
+	LockGroupPrefix = "MSHA_LOCK_"
+)
+
+// ReplicaTopic is the topic of a target cluster that holds the copies of topic made in unit: the default name template.
+func ReplicaTopic(topic, unit string) string { return topic + "-from-" + unit }
