@@ -53,6 +53,7 @@ const (
 // RouteSet is all values with the same owner and history.
 type RouteSet struct {
 	ID            string        `json:"id"`
+	Parent        string        `json:"parent,omitempty"` // set it was split from; it shares the parent's facts until it moves, then it is empty
 	Owner         string        `json:"owner"`
 	Term          uint64        `json:"term"` // 1 is the first
 	State         SetState      `json:"state"`
