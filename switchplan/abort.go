@@ -1,0 +1,98 @@
+package switchplan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-msha/msha"
+)
+
+// cleanupTimeout bounds an abort, which goes on when the caller's context has ended.
+const cleanupTimeout = 10 * time.Second
+
+func now() time.Time { return time.Now() }
+
+func index(steps []msha.Step, name string) int {
+	return slices.IndexFunc(steps, func(s msha.Step) bool { return s.Name == name })
+}
+
+// failed ends a run that cannot go on: it aborts before the commit and leaves the order to Resume after it.
+func (r *run) failed(ctx context.Context, phase string, cause error) error {
+	if errors.Is(cause, errLost) || errors.Is(context.Cause(ctx), errLost) {
+		return msha.Errorf("switch."+phase, r.order.ID, "ask the other manager", "%w: %w", msha.ErrBusy, errLost)
+	}
+	if r.order.State == StateCommitted {
+		return msha.Errorf("switch."+phase, r.order.ID, "the routes have moved; a manager finishes the order", "%w", cause)
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	fenceAt := index(r.steps, Fence)
+	begun := r.order.Next >= fenceAt
+	undone := r.undo(clean, max(fenceAt, 0), cause)
+	if begun {
+		err := r.reopen(clean)
+		if errors.Is(err, errCommitted) {
+			return r.goOn(ctx, cause)
+		}
+		if err != nil {
+			return msha.Errorf("switch."+phase, r.order.ID, "the routes stay fenced until a manager finishes the order, or their deadline passes",
+				"%w; reopening failed too: %w", cause, err)
+		}
+	}
+	undone = errors.Join(undone, r.undo(clean, 0, cause))
+	err := cause
+	if begun {
+		err = fmt.Errorf("%w: %w", msha.ErrAborted, cause)
+	}
+	err = errors.Join(err, undone)
+	if failed := r.saved(clean, func(o *Order) { o.State, o.Error = StateAborted, err.Error() }); failed != nil {
+		err = errors.Join(err, msha.Errorf("switch.order", r.order.ID, "a manager finishes the order", "%w", failed))
+	}
+	r.o.Logger.Warn("Aborted MSHA route switch: task="+r.order.ID, "phase", phase, "error", err)
+	return err
+}
+
+// goOn continues after a commit whose answer was lost.
+func (r *run) goOn(ctx context.Context, cause error) error {
+	if err := ctx.Err(); err != nil {
+		return msha.Errorf("switch."+Commit, r.order.ID, "the routes have moved; a manager finishes the order", "%w", cause)
+	}
+	next := index(r.steps, Commit) + 1
+	if err := r.saved(ctx, func(o *Order) { o.State, o.Next = StateCommitted, next }); err != nil {
+		return msha.Errorf("switch."+Commit, r.order.ID, "the routes have moved; a manager finishes the order", "%w", err)
+	}
+	return r.phases(ctx)
+}
+
+// undo compensates the user's steps from the running one down to index low, each once. The running one counts only if it was
+// interrupted, because it may have had an effect.
+func (r *run) undo(ctx context.Context, low int, cause error) error {
+	var all error
+	for i := min(r.order.Next, len(r.steps)-1); i >= low; i-- {
+		step := r.steps[i]
+		interrupted := errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, context.Canceled)
+		if Number(step.Name) > 0 || slices.Contains(r.undone, step.Name) || i == r.order.Next && !interrupted {
+			continue
+		}
+		r.undone = append(r.undone, step.Name)
+		if step.Undo == nil {
+			if step.Do == nil {
+				all = errors.Join(all, msha.Errorf("switch.undo", step.Name, "undo it by hand, and register it in Options.Steps of every manager", "step %w in this process", msha.ErrNotFound))
+			}
+			continue
+		}
+		timeout := step.Timeout
+		if timeout == 0 {
+			timeout = r.order.Plan.Deadline
+		}
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		if err := call(each, step.Undo); err != nil {
+			all = errors.Join(all, msha.Errorf("switch.undo", step.Name, "undo it by hand", "%w", err))
+		}
+		cancel()
+	}
+	return all
+}

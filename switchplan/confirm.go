@@ -1,0 +1,248 @@
+package switchplan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-msha/msha"
+)
+
+// strangerLooks is how often in a row an unknown client must be listed: one that just left may be listed for a moment.
+const strangerLooks = 3
+
+// sighting is what one look at a losing unit shows.
+type sighting struct {
+	members   []msha.RosterMember // of the roster, in this unit
+	acks      map[string]uint64
+	strangers []string // "client in group": listed, in no roster, no acknowledgement
+}
+
+// look reads in this order: connections, roster, acknowledgements. A process enters the roster before it connects, and it was
+// connected when it acknowledged; so nobody who takes part can be overlooked.
+func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
+	units, err := r.o.Registry.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roster, err := r.o.Registry.Roster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, ok := units.Find(unit)
+	if !ok {
+		return nil, msha.Errorf("switch.check", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
+	}
+	groups := slices.Clone(info.Groups)
+	for _, m := range roster.Members {
+		if m.Unit == unit {
+			groups = append(groups, m.Groups...)
+		}
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	listed := map[string][]string{}
+	for _, group := range groups {
+		if listed[group], err = r.o.Cluster.Clients(ctx, unit, group); err != nil {
+			clear(r.absent) // who cannot be looked for is not known to be gone
+			return nil, err
+		}
+	}
+	if roster, err = r.o.Registry.Roster(ctx); err != nil {
+		return nil, err
+	}
+	acks, err := r.o.Cluster.Acks(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	s := &sighting{acks: acks}
+	known := map[string]bool{}
+	for _, m := range roster.Members {
+		if m.Unit != unit {
+			continue
+		}
+		known[m.ClientID] = true
+		s.members = append(s.members, m)
+		r.observe(m, groups, listed)
+	}
+	for _, group := range groups {
+		for _, id := range listed[group] {
+			if !known[id] && (r.order.Version == 0 || acks[id] < r.order.Version) && !slices.Contains(r.order.Plan.Request.AllowUnmanaged, group) {
+				s.strangers = append(s.strangers, id+" in group "+group)
+			}
+		}
+	}
+	return s, nil
+}
+
+// observe keeps since when no broker lists a member.
+func (r *run) observe(m msha.RosterMember, groups []string, listed map[string][]string) {
+	if len(m.Groups) > 0 {
+		groups = m.Groups
+	}
+	for _, group := range groups {
+		if slices.Contains(listed[group], m.ClientID) {
+			delete(r.absent, m.ClientID)
+			return
+		}
+	}
+	if _, ok := r.absent[m.ClientID]; !ok {
+		r.absent[m.ClientID] = now()
+	}
+}
+
+// gone says whether a member's gate must have lapsed.
+func (r *run) gone(clientID string) bool {
+	since, ok := r.absent[clientID]
+	return ok && now().Sub(since) >= r.o.GateWindow
+}
+
+// check validates everything that can be before the pause begins, and waits here for dead members' gates to lapse.
+func (r *run) check(ctx context.Context) (string, error) {
+	t, err := r.o.Tables.Current(ctx)
+	if err != nil {
+		return "", err
+	}
+	plan := &r.order.Plan
+	if err := checkMoves(t, plan); err != nil {
+		return "", err
+	}
+	units, err := r.o.Registry.Units(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range plan.Moves {
+		if to, ok := units.Find(m.To); !ok || to.State == Quarantined {
+			return "", msha.Errorf("switch.check", m.To, "units: "+strings.Join(units.Names(), ", "), "%w: the gaining unit is unknown or quarantined", msha.ErrInvalid)
+		}
+	}
+	return "", r.until(ctx, Check, func(s *sighting) (waiting []string) {
+		for _, m := range s.members {
+			if _, absent := r.absent[m.ClientID]; absent && !r.gone(m.ClientID) {
+				waiting = append(waiting, m.ClientID+" is not connected; its gate closes within "+r.o.GateWindow.String())
+			}
+		}
+		return waiting
+	})
+}
+
+// drain waits until the old owner's agents acknowledged the fence.
+func (r *run) drain(ctx context.Context) error {
+	return r.until(ctx, Drain, r.unconfirmed)
+}
+
+// confirm looks once more at everybody, then takes the dead out of the roster.
+func (r *run) confirm(ctx context.Context) (string, error) {
+	var dead []string
+	err := r.until(ctx, Confirm, func(s *sighting) []string {
+		if waiting := append(r.unconfirmed(s), s.strangers...); len(waiting) > 0 {
+			return waiting
+		}
+		for _, m := range s.members {
+			if s.acks[m.ClientID] < r.order.Version {
+				dead = append(dead, m.ClientID)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(dead) == 0 {
+		return "", err
+	}
+	if err := r.o.Registry.Prune(ctx, dead); err != nil {
+		r.o.Logger.Warn("dead processes stay in the roster", "clients", dead, "error", err)
+	}
+	return "gone without acknowledgement: " + strings.Join(dead, ", "), nil
+}
+
+func (r *run) unconfirmed(s *sighting) (waiting []string) {
+	for _, m := range s.members {
+		if v := s.acks[m.ClientID]; v < r.order.Version && !r.gone(m.ClientID) {
+			waiting = append(waiting, fmt.Sprintf("%s (groups %s; acknowledged version %d, fenced is %d)", m.ClientID, strings.Join(m.Groups, ", "), v, r.order.Version))
+		}
+	}
+	return waiting
+}
+
+// until looks at every losing unit until none has anybody to wait for.
+func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting) []string) error {
+	strangers := map[string]int{}
+	var before []string // what the last complete look waited for
+	for {
+		var waiting []string
+		seen := map[string]bool{}
+		for _, unit := range losers(&r.order.Plan) {
+			s, err := r.look(ctx, unit)
+			if err != nil {
+				if ctx.Err() != nil && before != nil {
+					waiting = before
+					continue
+				}
+				if ctx.Err() == nil && permanent(err) {
+					return err
+				}
+				waiting = append(waiting, unit+" does not answer: "+err.Error())
+				continue
+			}
+			waiting = append(waiting, waitingFor(s)...)
+			for _, name := range s.strangers {
+				seen[unit+": "+name] = true
+			}
+		}
+		for name := range strangers {
+			if !seen[name] {
+				delete(strangers, name)
+			}
+		}
+		var found []string
+		for name := range seen {
+			if strangers[name]++; strangers[name] >= strangerLooks {
+				found = append(found, name)
+			}
+		}
+		if len(found) > 0 {
+			return msha.Errorf("switch."+phase, list(found), "stop it, let it use package agent, or allow-unmanaged=<group>",
+				"%w: it takes part in a managed group and does not know the routes", msha.ErrUnmanaged)
+		}
+		if len(waiting) == 0 && (phase == Drain || len(seen) == 0) {
+			return nil
+		}
+		before = waiting
+		r.wait(phase, list(append(waiting, keysOf(seen)...)))
+		if err := r.sleep(ctx); err != nil {
+			if errors.Is(err, errDeadline) {
+				return r.late(phase, waiting)
+			}
+			return err
+		}
+	}
+}
+
+func (r *run) late(phase string, waiting []string) error {
+	return msha.Errorf("switch."+phase, list(waiting), "see the log of this process; a handler may still be running; or use a longer deadline",
+		"%w within %s", msha.ErrNotConfirmed, r.order.Plan.Deadline.Round(time.Millisecond))
+}
+
+// permanent errors do not go away by asking again.
+func permanent(err error) bool {
+	return errors.Is(err, msha.ErrNotFound) || errors.Is(err, msha.ErrInvalid) || errors.Is(err, msha.ErrMissingFacts) || errors.Is(err, msha.ErrGap) || errors.Is(err, msha.ErrUnsafe)
+}
+
+func losers(plan *msha.Plan) []string {
+	var out []string
+	for _, m := range plan.Moves {
+		out = append(out, m.From)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func keysOf(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}

@@ -1,0 +1,302 @@
+package switchplan_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/switchplan"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is what survives a process: the metastore, the logs and the agents of the units.
+type world struct {
+	mu      sync.Mutex
+	docs    map[string]msha.Document
+	revs    map[string]msha.Revision
+	table   *msha.Table
+	units   *msha.Units
+	roster  msha.Roster
+	clients map[string][]string          // "unit/group" -> client ids
+	acks    map[string]map[string]uint64 // unit -> client id -> version
+	mute    map[string]bool              // clients that do not acknowledge
+	handed  map[string]string            // "unit/set/hash" -> from
+	pending int64
+	commits int
+	log     strings.Builder
+}
+
+func newWorld() *world {
+	w := &world{
+		docs: map[string]msha.Document{}, revs: map[string]msha.Revision{}, table: table(), units: units("unit-1", "unit-2"),
+		clients: map[string][]string{"unit-2/channel": {"c1", "c2"}}, acks: map[string]map[string]uint64{"unit-2": {}},
+		mute: map[string]bool{}, handed: map[string]string{},
+	}
+	w.units.Units[1].Groups = []string{"channel"}
+	for _, id := range []string{"c1", "c2"} {
+		w.roster = w.roster.With(msha.RosterMember{ClientID: id, Unit: "unit-2", Groups: []string{"channel"}})
+	}
+	w.roster = w.roster.With(msha.RosterMember{ClientID: "other", Unit: "unit-1", Groups: []string{"channel"}})
+	return w
+}
+
+var errDead = errors.New("process is dead")
+
+// process is one manager's view of the world. It can be killed at its n-th call, before or after the call has its effect.
+type process struct {
+	*world
+	name   string
+	killAt int // 0: never
+	after  bool
+	calls  int
+}
+
+func (p *process) do(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls++
+	if p.killAt > 0 && (p.calls > p.killAt || p.calls == p.killAt && !p.after) {
+		return errDead
+	}
+	err := f()
+	if p.killAt > 0 && p.calls == p.killAt {
+		return errDead
+	}
+	return err
+}
+
+func (p *process) Get(ctx context.Context, key string) (doc msha.Document, err error) {
+	err = p.do(ctx, func() error {
+		var ok bool
+		if doc, ok = p.docs[key]; !ok {
+			return msha.ErrNotFound
+		}
+		return nil
+	})
+	return doc, err
+}
+
+func (p *process) Put(ctx context.Context, key string, value []byte, expect msha.Revision) (rev msha.Revision, err error) {
+	err = p.do(ctx, func() error {
+		if p.docs[key].Revision != expect {
+			return msha.ErrConflict
+		}
+		p.revs[key]++
+		rev = p.revs[key]
+		p.docs[key] = msha.Document{Key: key, Value: slices.Clone(value), Revision: rev}
+		return nil
+	})
+	return rev, err
+}
+
+func (p *process) Delete(context.Context, string, msha.Revision) error { panic("not used") }
+func (p *process) Watch(context.Context, string) (<-chan msha.Document, error) {
+	panic("not used")
+}
+func (p *process) Close() error { return nil }
+
+func (p *process) Current(ctx context.Context) (t *msha.Table, err error) {
+	err = p.do(ctx, func() error { t = p.table; return nil })
+	return t, err
+}
+
+func (p *process) Update(ctx context.Context, edit func(*msha.Table) (*msha.Table, error)) (t *msha.Table, err error) {
+	err = p.do(ctx, func() error {
+		next, err := edit(p.table)
+		if err != nil {
+			return err
+		}
+		p.table, t = next, next
+		for _, ids := range p.clients { // agents that see the fence acknowledge it
+			for _, id := range ids {
+				if !p.mute[id] {
+					p.acks["unit-2"][id] = next.Version
+				}
+			}
+		}
+		return nil
+	})
+	return t, err
+}
+
+func edited(t *msha.Table, f func(*msha.Table)) *msha.Table {
+	out := &msha.Table{Version: t.Version + 1, Rules: slices.Clone(t.Rules), Sets: maps.Clone(t.Sets)}
+	f(out)
+	return out.Index()
+}
+
+func (p *process) Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error) {
+	return edited(t, func(t *msha.Table) {
+		for _, m := range plan.Moves {
+			s := t.Sets[m.Set]
+			s.ID, s.State, s.Switch, s.Deadline = m.NewSet, msha.SetFenced, plan.ID, plan.Deadline
+			t.Sets[m.NewSet] = s
+			for i, r := range t.Rules {
+				if r.Kind == msha.RuleExact && slices.Contains(m.Values, r.Value) {
+					t.Rules[i].Set = m.NewSet
+				}
+			}
+		}
+	}), nil
+}
+
+func (p *process) Reopen(t *msha.Table, id string) (*msha.Table, error) {
+	return edited(t, func(t *msha.Table) {
+		for k, s := range t.Sets {
+			if s.Switch == id {
+				s.State, s.Switch, s.Deadline = msha.SetOpen, "", 0
+				t.Sets[k] = s
+			}
+		}
+	}), nil
+}
+
+func (p *process) Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Table, error) {
+	p.commits++
+	return edited(t, func(t *msha.Table) {
+		for _, m := range plan.Moves {
+			t.Sets[m.NewSet] = msha.RouteSet{ID: m.NewSet, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet]}
+		}
+	}), nil
+}
+
+func (p *process) Units(ctx context.Context) (u *msha.Units, err error) {
+	err = p.do(ctx, func() error { u = p.units; return nil })
+	return u, err
+}
+
+func (p *process) Roster(ctx context.Context) (r msha.Roster, err error) {
+	err = p.do(ctx, func() error { r = p.roster; return nil })
+	return r, err
+}
+
+func (p *process) Prune(ctx context.Context, ids []string) error {
+	return p.do(ctx, func() error {
+		for _, id := range ids {
+			p.roster = p.roster.Without(id)
+		}
+		return nil
+	})
+}
+
+func (p *process) Acks(ctx context.Context, unit string) (acks map[string]uint64, err error) {
+	err = p.do(ctx, func() error { acks = maps.Clone(p.acks[unit]); return nil })
+	return acks, err
+}
+
+func (p *process) Clients(ctx context.Context, unit, group string) (ids []string, err error) {
+	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return nil })
+	return ids, err
+}
+
+func (p *process) Remaining(ctx context.Context, unit string, t *msha.Table, moves []msha.Move) (*switchplan.Remaining, error) {
+	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: unit}
+	return r, p.do(ctx, func() error {
+		for _, m := range moves {
+			if t.Sets[m.NewSet].State != msha.SetFenced || m.From != unit {
+				return fmt.Errorf("remaining of %s asked while not fenced", m.NewSet)
+			}
+			for _, member := range p.roster.Members {
+				if member.Unit == unit && p.acks[unit][member.ClientID] < t.Version {
+					return fmt.Errorf("remaining asked before %s acknowledged", member.ClientID)
+				}
+			}
+			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s after %d", m.NewSet, m.Term)
+		}
+		return nil
+	})
+}
+
+func (p *process) HandOver(ctx context.Context, unit string, r *switchplan.Remaining) error {
+	return p.do(ctx, func() error {
+		for set, hash := range r.Hashes {
+			p.handed[unit+"/"+set+"/"+hash] = r.Facts.(string)
+		}
+		return nil
+	})
+}
+
+func (p *process) Progress(ctx context.Context, unit string, moves []msha.Move) (pr switchplan.Progress, err error) {
+	err = p.do(ctx, func() error {
+		for _, m := range moves {
+			if s := p.table.Sets[m.NewSet]; s.Owner != unit || s.Term <= m.Term {
+				return fmt.Errorf("progress of %s asked before the commit", m.NewSet)
+			}
+		}
+		p.pending = max(0, p.pending-40)
+		pr = switchplan.Progress{Pending: p.pending, TakenOver: 100 - p.pending}
+		return nil
+	})
+	return pr, err
+}
+
+type lockedLog struct{ *world }
+
+func (l lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Write(b)
+}
+
+func (p *process) executor(t *testing.T, edit ...func(*switchplan.Options)) *switchplan.Executor {
+	o := &switchplan.Options{
+		Store: p, Tables: p, Edits: p, Registry: p, Cluster: p, Facts: p, Manager: p.name,
+		Logger: slog.New(slog.NewTextHandler(lockedLog{p.world}, nil)),
+	}
+	for _, f := range edit {
+		f(o)
+	}
+	e, err := switchplan.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (w *world) plan(t *testing.T, req msha.SwitchRequest) *msha.Plan {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	plan, err := new(switchplan.Planner).Plan(context.Background(), req, msha.View{Table: w.table, Units: w.units})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func (w *world) order(t *testing.T, id string) switchplan.Order {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all switchplan.Orders
+	if doc, ok := w.docs[msha.SwitchKey]; ok {
+		if err := json.Unmarshal(doc.Value, &all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, o := range all.Orders {
+		if o.ID == id {
+			return o
+		}
+	}
+	return switchplan.Order{}
+}
+
+func (w *world) set(value string) msha.RouteSet {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, _ := w.table.Lookup(value, "")
+	return s
+}

@@ -1,0 +1,147 @@
+package switchplan
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/go-msha/msha"
+)
+
+// Tables reads and edits the routing table document.
+type Tables interface {
+	// Current reads the table linearizably: it is at least as new as any edit that ended before the call.
+	Current(ctx context.Context) (*msha.Table, error)
+	// Update replaces the table by compare-and-set, calling edit again after every conflict. An edit that returns its argument
+	// changes nothing; the table that is then current is returned.
+	Update(ctx context.Context, edit func(*msha.Table) (*msha.Table, error)) (*msha.Table, error)
+}
+
+// Edits are the pure changes a switch makes to a table. Each returns a new table of a higher version, or an error; the argument is
+// never changed.
+type Edits interface {
+	// Fence marks the moved routes fenced by plan.ID. ErrBusy if one is fenced by another switch.
+	Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error)
+	// Reopen undoes what Fence did for the switch: the owner and the term stay as they were.
+	Reopen(t *msha.Table, switchID string) (*msha.Table, error)
+	// Commit gives the fenced routes to their new owner under the next term; hashes is the hash of what remains, by new set id.
+	Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Table, error)
+}
+
+// Registry reads the documents that say who takes part.
+type Registry interface {
+	Units(ctx context.Context) (*msha.Units, error)
+	// Roster reads the roster linearizably: a process that entered it before the fence must be in it.
+	Roster(ctx context.Context) (msha.Roster, error)
+	// Prune takes dead entries out of the roster.
+	Prune(ctx context.Context, clientIDs []string) error
+}
+
+// Cluster answers what the brokers of a unit know.
+type Cluster interface {
+	// Acks reads the unit's log and returns for each client the highest table version it acknowledged in the log of every
+	// broker; a client that is missing in one broker's log has version 0.
+	Acks(ctx context.Context, unit string) (map[string]uint64, error)
+	// Clients lists the client ids in the consumer connection lists of a group on any broker of the unit.
+	Clients(ctx context.Context, unit, group string) ([]string, error)
+}
+
+// Facts computes and hands over what remains.
+type Facts interface {
+	// Remaining reads the log of the losing unit to its end and computes what the new terms of the moves have to process. All
+	// moves have From == unit; table is the one that holds their fence.
+	Remaining(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) (*Remaining, error)
+	// HandOver appends what remains to the log of the gaining unit on every broker. Repeating it changes nothing.
+	HandOver(ctx context.Context, unit string, r *Remaining) error
+	// Progress reads the log of the gaining unit and says how far its agents are with what was handed over.
+	Progress(ctx context.Context, unit string, moves []msha.Move) (Progress, error)
+}
+
+// Remaining is what one losing unit hands over. It is opaque to this package apart from the hashes.
+type Remaining struct {
+	Hashes map[string]string // by new set id
+	Facts  any
+}
+
+// Progress is how far a take-over is.
+type Progress struct {
+	Pending          int64 // messages still to look at
+	TakenOver        int64 // messages of the moved routes the new owner has processed of those the old owner had left
+	PossiblyRepeated int64 // started by an owner that died before publishing
+	Unknown          int64 // cannot be decided from the facts
+}
+
+// Observer is told what an executor does, from its own goroutine: calls must not block. Nil fields are skipped.
+type Observer struct {
+	Phase    func(task, phase string)      // a phase or step begins
+	Waiting  func(task, phase, why string) // what a phase waits for, once per change
+	TakeOver func(task string, p Progress) // progress of the last phase
+	Done     func(task string, r *Report, err error)
+}
+
+// Options of New. The first six are required.
+type Options struct {
+	Store    msha.MetaStore
+	Tables   Tables
+	Edits    Edits
+	Registry Registry
+	Cluster  Cluster
+	Facts    Facts
+
+	Manager         string               // identity of this process in work orders; "": random
+	Steps           map[string]msha.Step // users' own steps by name, for orders that another process began
+	GateWindow      time.Duration        // G of the agents; 0: 30 s
+	Poll            time.Duration        // between two looks at acknowledgements and progress; 0: 50 ms
+	TakeOverTimeout time.Duration        // how long Run waits for the last phase; 0: 30 s
+	ResumeAfter     time.Duration        // an order unchanged for so long is another executor's to finish; 0: 3 s
+	Logger          *slog.Logger         // nil: slog.Default()
+	Observer        Observer
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Manager == "" {
+		out.Manager = randomUUID()
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&out.GateWindow, 30 * time.Second}, {&out.Poll, 50 * time.Millisecond}, {&out.TakeOverTimeout, 30 * time.Second}, {&out.ResumeAfter, 3 * time.Second}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.Observer.Phase == nil {
+		out.Observer.Phase = func(string, string) {}
+	}
+	if out.Observer.Waiting == nil {
+		out.Observer.Waiting = func(string, string, string) {}
+	}
+	if out.Observer.TakeOver == nil {
+		out.Observer.TakeOver = func(string, Progress) {}
+	}
+	if out.Observer.Done == nil {
+		out.Observer.Done = func(string, *Report, error) {}
+	}
+	return out
+}
+
+func (o *Options) validate() error {
+	var all []error
+	for name, missing := range map[string]bool{
+		"Store": o.Store == nil, "Tables": o.Tables == nil, "Edits": o.Edits == nil,
+		"Registry": o.Registry == nil, "Cluster": o.Cluster == nil, "Facts": o.Facts == nil,
+	} {
+		if missing {
+			all = append(all, msha.Errorf("switch.new", "Options."+name, "set it", "%w: required", msha.ErrInvalid))
+		}
+	}
+	return errors.Join(all...)
+}

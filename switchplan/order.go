@@ -1,0 +1,149 @@
+package switchplan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/go-msha/msha"
+)
+
+// The states of a work order.
+const (
+	StateRunning   = "running"
+	StateCommitted = "committed" // phase 7: the values may move again
+	StateDone      = "done"
+	StateAborted   = "aborted"
+)
+
+// Order is the work order of one switch in the document under msha.SwitchKey.
+type Order struct {
+	ID       string            `json:"id"`
+	Plan     msha.Plan         `json:"plan"`
+	State    string            `json:"state"`
+	Next     int               `json:"next"`              // index of the step of the plan that is running
+	Phase    string            `json:"phase"`             // its name
+	Version  uint64            `json:"version,omitempty"` // of the table that holds the fence
+	Hashes   map[string]string `json:"hashes,omitempty"`  // of what was handed over, by new set
+	Results  []PhaseResult     `json:"results,omitempty"`
+	Manager  string            `json:"manager"` // the executor that works on it
+	Beat     uint64            `json:"beat"`    // grows while it does
+	Error    string            `json:"error,omitempty"`
+	Override []string          `json:"override,omitempty"` // guards that were overridden
+}
+
+// Orders is the document: unfinished orders, then the last finished ones.
+type Orders struct {
+	Orders []Order `json:"orders"`
+}
+
+// keepFinished bounds the document.
+const keepFinished = 10
+
+var errLost = errors.New("another executor took the order over")
+
+// ReadOrders reads the document; there is none before the first switch.
+func ReadOrders(ctx context.Context, store msha.MetaStore) (*Orders, error) {
+	o, _, err := readOrders(ctx, store)
+	return o, err
+}
+
+func readOrders(ctx context.Context, store msha.MetaStore) (*Orders, msha.Revision, error) {
+	doc, err := store.Get(ctx, msha.SwitchKey)
+	if errors.Is(err, msha.ErrNotFound) {
+		return &Orders{}, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	o := &Orders{}
+	if err := json.Unmarshal(doc.Value, o); err != nil {
+		return nil, 0, msha.Errorf("switch.orders", msha.SwitchKey, "repair or delete the document", "%w: %w", msha.ErrInvalid, err)
+	}
+	return o, doc.Revision, nil
+}
+
+// updateOrders edits the document until no conflict is in the way.
+func updateOrders(ctx context.Context, store msha.MetaStore, edit func(*Orders) error) error {
+	for {
+		o, rev, err := readOrders(ctx, store)
+		if err != nil {
+			return err
+		}
+		if err := edit(o); err != nil {
+			return err
+		}
+		o.trim()
+		value, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		_, err = store.Put(ctx, msha.SwitchKey, value, rev)
+		if !errors.Is(err, msha.ErrConflict) {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+func (o *Orders) find(id string) *Order {
+	for i := range o.Orders {
+		if o.Orders[i].ID == id {
+			return &o.Orders[i]
+		}
+	}
+	return nil
+}
+
+// trim drops the oldest finished orders.
+func (o *Orders) trim() {
+	finished := 0
+	for i := len(o.Orders) - 1; i >= 0; i-- {
+		if !o.Orders[i].Unfinished() {
+			if finished++; finished > keepFinished {
+				o.Orders = slices.Delete(o.Orders, i, i+1)
+			}
+		}
+	}
+}
+
+// Unfinished says whether an executor still has work with the order.
+func (o *Order) Unfinished() bool { return o.State == StateRunning || o.State == StateCommitted }
+
+// overlaps says whether two plans move a common route.
+func overlaps(a, b *msha.Plan) bool {
+	for _, m := range a.Moves {
+		for _, n := range b.Moves {
+			if m.NewSet == n.NewSet {
+				return true
+			}
+			shared := func(v string) bool { return slices.Contains(n.Values, v) }
+			if m.Set == n.Set && (m.Whole || n.Whole || slices.ContainsFunc(m.Values, shared)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// create writes a new order. ErrBusy if the routes are in phases 1 to 6 of another one.
+func create(ctx context.Context, store msha.MetaStore, order Order) error {
+	return updateOrders(ctx, store, func(o *Orders) error {
+		if old := o.find(order.ID); old != nil {
+			if old.Manager == order.Manager && old.State == StateRunning && old.Beat == 0 && old.Next == 0 {
+				return nil // an earlier attempt was stored although its answer was lost
+			}
+			return msha.Errorf("switch.order", order.ID, "make a new plan", "%w: the plan was run before", msha.ErrInvalid)
+		}
+		for i := range o.Orders {
+			if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+				return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
+			}
+		}
+		o.Orders = append(o.Orders, order)
+		return nil
+	})
+}

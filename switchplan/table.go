@@ -1,0 +1,137 @@
+package switchplan
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-msha/msha"
+)
+
+// Where a plan's routes are, as the table says.
+type place int
+
+const (
+	before    place = iota // open at the old owner, or in somebody else's hands
+	fenced                 // by this plan
+	committed              // at the new owner, or further
+)
+
+// locate compares a table with a plan. A commit is one edit, so one committed move stands for all.
+func locate(t *msha.Table, plan *msha.Plan) place {
+	for _, m := range plan.Moves {
+		set, ok := t.Sets[m.NewSet]
+		switch {
+		case ok && set.Term > m.Term:
+			return committed
+		case !ok || set.State != msha.SetFenced || set.Switch != plan.ID:
+			return before
+		}
+	}
+	return fenced
+}
+
+var (
+	errReopened  = errors.New("the routes are no longer fenced")
+	errCommitted = errors.New("already committed")
+)
+
+// checkMoves refuses a plan made from a table that has changed since.
+func checkMoves(t *msha.Table, plan *msha.Plan) error {
+	for _, m := range plan.Moves {
+		set, ok := t.Sets[m.Set]
+		if ok && set.State == msha.SetFenced {
+			return msha.Errorf("switch.check", "route set "+m.Set, "wait until it ends, then try again", "%w: in switch %s", msha.ErrBusy, set.Switch)
+		}
+		if !ok || set.Owner != m.From || set.Term != m.Term {
+			return msha.Errorf("switch.check", "route set "+m.Set, "make a new plan", "%w: the table has changed since the plan was made: owner %q, term %d", msha.ErrConflict, set.Owner, set.Term)
+		}
+		if _, taken := t.Sets[m.NewSet]; taken != m.Whole {
+			return msha.Errorf("switch.check", "route set "+m.NewSet, "make a new plan", "%w: the table has changed since the plan was made", msha.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// fence marks the routes; repeated, it finds them marked.
+func (r *run) fence(ctx context.Context) error {
+	r.sight()
+	plan := &r.order.Plan
+	t, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
+		switch locate(t, plan) {
+		case fenced:
+			return t, nil
+		case committed:
+			return nil, errReopened
+		}
+		if err := checkMoves(t, plan); err != nil {
+			return nil, err
+		}
+		return r.o.Edits.Fence(t, plan)
+	})
+	if err != nil {
+		return err
+	}
+	r.table = t
+	return r.saved(ctx, func(o *Order) { o.Version = t.Version })
+}
+
+// sight starts the fence's deadline on this executor's own clock.
+func (r *run) sight() {
+	if r.fenced.IsZero() {
+		r.fenced = now()
+		r.deadline = r.fenced.Add(r.order.Plan.Deadline)
+	}
+}
+
+// stillFenced is asked before every phase that relies on the fence.
+func (r *run) stillFenced(ctx context.Context, phase string) error {
+	r.sight()
+	t, err := r.o.Tables.Current(ctx)
+	if err != nil {
+		return err
+	}
+	r.table = t
+	if at := locate(t, &r.order.Plan); at == fenced || at == committed && phase == Commit {
+		return nil
+	}
+	return msha.Errorf("switch."+phase, "", "somebody reopened them, after the deadline or by hand; make a new plan", "%w", errReopened)
+}
+
+// commit gives the routes to the new owner. An error may hide a success, so the table is asked again.
+func (r *run) commit(ctx context.Context) error {
+	plan := &r.order.Plan
+	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
+		switch locate(t, plan) {
+		case committed:
+			return t, nil
+		case before:
+			return nil, errReopened
+		}
+		return r.o.Edits.Commit(t, plan, r.order.Hashes)
+	})
+	if err == nil || errors.Is(err, errReopened) {
+		return err
+	}
+	if t, again := r.o.Tables.Current(ctx); again == nil && locate(t, plan) == committed {
+		return nil
+	}
+	return err
+}
+
+// reopen gives the routes back to the old owner under the same term; errCommitted if it is too late for that.
+func (r *run) reopen(ctx context.Context) error {
+	plan := &r.order.Plan
+	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
+		switch locate(t, plan) {
+		case committed:
+			if r.order.Next < index(r.steps, Commit) { // moved by a later switch: nothing of this one is left to undo
+				return t, nil
+			}
+			return nil, errCommitted
+		case before:
+			return t, nil
+		}
+		return r.o.Edits.Reopen(t, plan.ID)
+	})
+	return err
+}
