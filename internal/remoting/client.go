@@ -1,0 +1,307 @@
+package remoting
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-msha/msha"
+)
+
+// Options of a Client. The zero value is valid.
+type Options struct {
+	Logger        *slog.Logger  // nil: slog.Default()
+	DialTimeout   time.Duration // 0: 3 s
+	Sign          func(*Command)
+	TLS           *tls.Config // nil: plain TCP
+	Serialization Serialization
+	OnRequest     func(addr string, c *Command) *Command // what the server asks; the result, if any, is its answer. Must not block
+	OnDrop        func(addr string)                      // a connection was lost
+}
+
+// ErrDropped says that the connection ended while a call was in flight: the server may or may not have executed it.
+var ErrDropped = errors.New("connection dropped with the call in flight")
+
+// Client keeps one connection per address. Its methods are safe for concurrent use.
+type Client struct {
+	opts   Options
+	mu     sync.Mutex
+	conns  map[string]*clientConn
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// NewClient returns a client without connections; nil options are valid.
+func NewClient(o *Options) *Client {
+	c := &Client{conns: map[string]*clientConn{}}
+	if o != nil {
+		c.opts = *o
+	}
+	if c.opts.Logger == nil {
+		c.opts.Logger = slog.Default()
+	}
+	if c.opts.DialTimeout <= 0 {
+		c.opts.DialTimeout = 3 * time.Second
+	}
+	return c
+}
+
+type clientConn struct {
+	addr  string
+	ready chan struct{} // closed once dialled; then dialErr and net are set
+	net   net.Conn
+	err   error
+
+	writing chan struct{} // holds one token: a mutex that a context can give up waiting for
+
+	mu      sync.Mutex
+	pending map[int32]chan *Command
+	dropped error // set once, before the pending channels are closed
+}
+
+// Call sends a request and waits for its response. It returns ctx's error when ctx ends first, ErrDropped at once when the connection
+// ends, and never retries what may have been sent.
+func (c *Client) Call(ctx context.Context, addr string, req *Command) (*Command, error) {
+	conn, answer, err := c.start(ctx, addr, req)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.forget(req.Opaque)
+	select {
+	case resp, ok := <-answer:
+		if !ok {
+			return nil, conn.dropError()
+		}
+		return resp, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Oneway sends a request without waiting for a response.
+func (c *Client) Oneway(ctx context.Context, addr string, req *Command) error {
+	req.Flag |= flagOneway
+	conn, _, err := c.start(ctx, addr, req)
+	if err == nil {
+		conn.forget(req.Opaque)
+	}
+	return err
+}
+
+// start writes the request; a connection found dead before anything was written is replaced once.
+func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientConn, chan *Command, error) {
+	if c.opts.Sign != nil {
+		c.opts.Sign(req)
+	}
+	frame, err := AppendFrame(nil, req, c.opts.Serialization)
+	if err != nil {
+		return nil, nil, err
+	}
+	for attempt := 0; ; attempt++ {
+		conn, err := c.connect(ctx, addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		answer, ok := conn.expect(req.Opaque)
+		if !ok {
+			if attempt == 0 {
+				continue
+			}
+			return nil, nil, conn.dropError()
+		}
+		if err := c.write(ctx, conn, frame); err != nil {
+			conn.forget(req.Opaque)
+			return nil, nil, err
+		}
+		return conn, answer, nil
+	}
+}
+
+func (c *Client) connect(ctx context.Context, addr string) (*clientConn, error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("remoting client: %w", msha.ErrClosed)
+	}
+	conn := c.conns[addr]
+	if conn == nil {
+		conn = &clientConn{addr: addr, ready: make(chan struct{}), writing: make(chan struct{}, 1), pending: map[int32]chan *Command{}}
+		c.conns[addr] = conn
+		c.wg.Add(1)
+		go c.run(conn)
+	}
+	c.mu.Unlock()
+	select {
+	case <-conn.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if conn.err != nil {
+		return nil, conn.err
+	}
+	return conn, nil
+}
+
+// run dials, reads until the connection ends and fails what is in flight.
+func (c *Client) run(conn *clientConn) {
+	defer c.wg.Done()
+	nc, err := c.dial(conn.addr)
+	if err != nil {
+		conn.err = fmt.Errorf("connect to %s: %w", conn.addr, err)
+		c.remove(conn)
+		conn.drop(conn.err)
+		close(conn.ready)
+		return
+	}
+	c.mu.Lock()
+	conn.net = nc
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		nc.Close() //nolint:errcheck // being closed
+	}
+	close(conn.ready)
+	err = c.read(conn)
+	nc.Close() //nolint:errcheck // ended already
+	c.remove(conn)
+	conn.drop(err)
+	c.opts.Logger.Debug("connection ended", "addr", conn.addr, "cause", err)
+	if c.opts.OnDrop != nil {
+		c.opts.OnDrop(conn.addr)
+	}
+}
+
+func (c *Client) dial(addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: c.opts.DialTimeout}
+	if c.opts.TLS == nil {
+		return d.Dial("tcp", addr)
+	}
+	return (&tls.Dialer{NetDialer: &d, Config: c.opts.TLS}).Dial("tcp", addr)
+}
+
+func (c *Client) read(conn *clientConn) error {
+	for {
+		frame, err := ReadFrame(conn.net, nil)
+		if err != nil {
+			return err
+		}
+		cmd, _, err := DecodeFrame(frame)
+		if err != nil {
+			return err
+		}
+		if cmd.IsResponse() {
+			conn.deliver(cmd)
+			continue
+		}
+		if c.opts.OnRequest == nil {
+			continue
+		}
+		if reply := c.opts.OnRequest(conn.addr, cmd); reply != nil && !cmd.IsOneway() {
+			frame, err := AppendFrame(nil, reply, c.opts.Serialization)
+			if err == nil {
+				err = c.write(context.Background(), conn, frame)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// writeTimeout bounds a write whose context has no end: a frozen peer must not block its callers for ever.
+const writeTimeout = 30 * time.Second
+
+func (c *Client) write(ctx context.Context, conn *clientConn, frame []byte) error {
+	select {
+	case conn.writing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-conn.writing }()
+	deadline := time.Now().Add(writeTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	stop := context.AfterFunc(ctx, func() { conn.net.SetWriteDeadline(time.Unix(1, 0)) }) //nolint:errcheck // the write tells
+	defer stop()
+	conn.net.SetWriteDeadline(deadline) //nolint:errcheck // the write tells
+	if _, err := conn.net.Write(frame); err != nil {
+		conn.net.Close() //nolint:errcheck // a frame may be half written: the stream is unusable
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("write to %s: %w: %w", conn.addr, ErrDropped, err)
+	}
+	return nil
+}
+
+func (c *Client) remove(conn *clientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns[conn.addr] == conn {
+		delete(c.conns, conn.addr)
+	}
+}
+
+// Close ends all connections; calls in flight fail. It waits for the client's goroutines, at most one dial timeout.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	for _, conn := range c.conns {
+		if conn.net != nil {
+			conn.net.Close() //nolint:errcheck // its reader reports
+		}
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+}
+
+func (c *clientConn) expect(opaque int32) (chan *Command, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dropped != nil {
+		return nil, false
+	}
+	ch := make(chan *Command, 1)
+	c.pending[opaque] = ch
+	return ch, true
+}
+
+func (c *clientConn) forget(opaque int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, opaque)
+}
+
+func (c *clientConn) deliver(resp *Command) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch := c.pending[resp.Opaque]; ch != nil {
+		delete(c.pending, resp.Opaque)
+		ch <- resp
+	}
+}
+
+func (c *clientConn) drop(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cause == nil {
+		cause = net.ErrClosed
+	}
+	c.dropped = cause
+	for opaque, ch := range c.pending {
+		delete(c.pending, opaque)
+		close(ch)
+	}
+}
+
+func (c *clientConn) dropError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Errorf("%s: %w: %w", c.addr, ErrDropped, c.dropped)
+}

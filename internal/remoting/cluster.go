@@ -1,0 +1,94 @@
+package remoting
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/go-msha/msha"
+)
+
+// Cluster makes typed calls of one RocketMQ cluster. It caches master addresses and write routes until an error or Forget. Its
+// methods are safe for concurrent use and block until the server answered or ctx ended.
+type Cluster struct {
+	client      *Client
+	nameServers []string
+
+	mu      sync.Mutex
+	last    int               // name server that answered last
+	masters map[string]string // broker name -> address
+}
+
+// NewCluster returns the cluster behind the name servers; entries may hold several addresses separated by ";". It does not block.
+func NewCluster(nameServers []string, c *Client) *Cluster {
+	cl := &Cluster{client: c, masters: map[string]string{}}
+	for _, entry := range nameServers {
+		for _, addr := range strings.Split(entry, ";") {
+			if addr = strings.TrimSpace(addr); addr != "" {
+				cl.nameServers = append(cl.nameServers, addr)
+			}
+		}
+	}
+	return cl
+}
+
+// NameServers lists the addresses.
+func (c *Cluster) NameServers() []string { return c.nameServers }
+
+// Forget drops cached addresses, after an error that a moved or restarted broker explains.
+func (c *Cluster) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.masters)
+}
+
+// askNameServer asks the name server that answered last, then the others.
+func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext map[string]string) (*Command, error) {
+	c.mu.Lock()
+	first := c.last
+	c.mu.Unlock()
+	err := error(msha.Errorf(op, "", "set the name servers of the unit", "%w: no name servers", msha.ErrInvalid))
+	for i := range c.nameServers {
+		n := (first + i) % len(c.nameServers)
+		addr := c.nameServers[n]
+		resp, callErr := c.client.Call(ctx, addr, NewRequest(code, ext, nil))
+		if callErr == nil {
+			c.mu.Lock()
+			c.last = n
+			c.mu.Unlock()
+			return check(op, addr, resp, nil)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		err = msha.Errorf(op, "name servers "+strings.Join(c.nameServers, ", "), "is the address right, and does it run?", "%w", callErr)
+	}
+	return nil, err
+}
+
+// call asks the master of a broker by name; errors other than answers drop the cached address.
+func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*Command, string, error) {
+	addr, err := c.MasterAddr(ctx, "", broker)
+	if err != nil {
+		return nil, "", err
+	}
+	resp, err := c.client.Call(ctx, addr, req)
+	if err != nil && ctx.Err() == nil {
+		c.forgetBroker(broker)
+		err = fmt.Errorf("%s: broker %s: %w", op, broker, err)
+	}
+	return resp, addr, err
+}
+
+// callAddr asks a broker by address.
+func (c *Cluster) callAddr(ctx context.Context, op, addr string, req *Command) (*Command, error) {
+	resp, err := c.client.Call(ctx, addr, req)
+	return check(op, addr, resp, err)
+}
+
+func (c *Cluster) forgetBroker(broker string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.masters, broker)
+}

@@ -1,0 +1,48 @@
+package remoting
+
+import (
+	"bytes"
+	"compress/zlib"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// maxPlain bounds a decompressed body: a corrupt one must not exhaust memory.
+const maxPlain = 64 << 20
+
+// PlainBody returns the body as its producer gave it. It does not change m.
+func (m *Message) PlainBody() ([]byte, error) {
+	if m.SysFlag&SysCompressed == 0 {
+		return m.Body, nil
+	}
+	var r io.Reader
+	switch (m.SysFlag & SysCompressionMask) >> 8 {
+	case 0, 3:
+		z, err := zlib.NewReader(bytes.NewReader(m.Body))
+		if err != nil {
+			return nil, errMessage("zlib body: %v", err)
+		}
+		r = z
+	case 1:
+		r = lz4.NewReader(bytes.NewReader(m.Body))
+	case 2:
+		z, err := zstd.NewReader(bytes.NewReader(m.Body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlain))
+		if err != nil {
+			return nil, errMessage("zstd body: %v", err)
+		}
+		defer z.Close()
+		r = z
+	default:
+		return nil, errMessage("unknown compression in sysFlag %#x", m.SysFlag)
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, maxPlain+1))
+	if err != nil {
+		return nil, errMessage("compressed body: %v", err)
+	}
+	if len(plain) > maxPlain {
+		return nil, errMessage("body of more than %d bytes", maxPlain)
+	}
+	return plain, nil
+}

@@ -1,0 +1,48 @@
+package remoting
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/go-msha/msha"
+)
+
+// BrokerError is an answer other than success.
+type BrokerError struct {
+	Op     string // the typed call
+	Addr   string
+	Code   int // Resp…
+	Remark string
+}
+
+// Error implements error.
+func (e *BrokerError) Error() string {
+	return fmt.Sprintf("%s at %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
+}
+
+// Is maps response codes to the module's sentinels.
+func (e *BrokerError) Is(target error) bool {
+	switch target {
+	case msha.ErrNotFound:
+		return e.Code == RespTopicNotExist || e.Code == RespQueryNotFound || e.Code == RespSubscriptionGroupAbsent || e.Code == RespConsumerNotOnline
+	case msha.ErrTooLarge:
+		return e.Code == RespMessageIllegal
+	case ErrStored:
+		return e.Code == RespFlushDiskTimeout || e.Code == RespFlushSlaveTimeout || e.Code == RespSlaveNotAvailable
+	}
+	return false
+}
+
+// ErrStored says that the broker has stored the message although it did not answer with success: flushing or its slave was late.
+var ErrStored = errors.New("stored, not yet flushed or replicated")
+
+// check turns an answer into a BrokerError unless its code is success.
+func check(op, addr string, resp *Command, err error) (*Command, error) {
+	if err != nil {
+		return nil, err
+	}
+	if resp.Code != RespSuccess {
+		return resp, &BrokerError{Op: op, Addr: addr, Code: resp.Code, Remark: resp.Remark}
+	}
+	return resp, nil
+}

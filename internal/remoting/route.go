@@ -1,0 +1,199 @@
+package remoting
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+
+	"github.com/go-msha/msha"
+)
+
+// Queue is a queue of a cluster.
+type Queue struct {
+	Topic  string `json:"topic"`
+	Broker string `json:"brokerName"`
+	ID     int    `json:"queueId"`
+}
+
+// String is for logs and map keys: topic/broker/id.
+func (q Queue) String() string { return fmt.Sprintf("%s/%s/%d", q.Topic, q.Broker, q.ID) }
+
+// Broker is one broker of a route; Addrs by broker id, 0 is the master.
+type Broker struct {
+	Name, Cluster string
+	Addrs         map[int64]string
+}
+
+// QueueData is how many queues a broker has of a topic.
+type QueueData struct {
+	Broker             string
+	Read, Write        int
+	Perm, TopicSysFlag int
+}
+
+// Permission bits.
+const (
+	PermWrite = 2
+	PermRead  = 4
+)
+
+// Route is where a topic lives.
+type Route struct {
+	Brokers []Broker
+	Queues  []QueueData
+}
+
+type brokerJSON struct {
+	BrokerName  string           `json:"brokerName"`
+	Cluster     string           `json:"cluster"`
+	BrokerAddrs map[int64]string `json:"brokerAddrs"`
+}
+
+type routeJSON struct {
+	BrokerDatas []brokerJSON `json:"brokerDatas"`
+	QueueDatas  []struct {
+		BrokerName     string `json:"brokerName"`
+		ReadQueueNums  int    `json:"readQueueNums"`
+		WriteQueueNums int    `json:"writeQueueNums"`
+		Perm           int    `json:"perm"`
+		TopicSysFlag   int    `json:"topicSysFlag"`
+	} `json:"queueDatas"`
+}
+
+// quoteKeys makes JSON of what fastjson writes: it leaves integer map keys unquoted.
+func quoteKeys(b []byte) []byte {
+	var out bytes.Buffer
+	inString, escaped := false, false
+	for i := 0; i < len(b); i++ {
+		ch := b[i]
+		if inString {
+			out.WriteByte(ch)
+			inString = escaped || ch != '"'
+			escaped = !escaped && ch == '\\'
+			continue
+		}
+		if ch == '"' {
+			inString = true
+		}
+		out.WriteByte(ch)
+		if ch != '{' && ch != ',' {
+			continue
+		}
+		j := i + 1
+		for j < len(b) && (b[j] == '-' || b[j] >= '0' && b[j] <= '9') {
+			j++
+		}
+		if j > i+1 && j < len(b) && b[j] == ':' {
+			out.WriteByte('"')
+			out.Write(b[i+1 : j])
+			out.WriteByte('"')
+			i = j - 1
+		}
+	}
+	return out.Bytes()
+}
+
+// decodeJSON reads what a server wrote, unquoted keys included.
+func decodeJSON(op string, b []byte, v any) error {
+	if err := json.Unmarshal(quoteKeys(b), v); err != nil {
+		return fmt.Errorf("%s: %w: answer: %v", op, msha.ErrInvalid, err)
+	}
+	return nil
+}
+
+func decodeRoute(b []byte) (*Route, error) {
+	var j routeJSON
+	if err := decodeJSON("route", b, &j); err != nil {
+		return nil, err
+	}
+	r := &Route{}
+	for _, d := range j.BrokerDatas {
+		r.Brokers = append(r.Brokers, Broker{Name: d.BrokerName, Cluster: d.Cluster, Addrs: d.BrokerAddrs})
+	}
+	for _, q := range j.QueueDatas {
+		if q.ReadQueueNums < 0 || q.WriteQueueNums < 0 || q.ReadQueueNums > 1<<16 || q.WriteQueueNums > 1<<16 {
+			return nil, fmt.Errorf("route: %w: %d read and %d write queues", msha.ErrInvalid, q.ReadQueueNums, q.WriteQueueNums)
+		}
+		r.Queues = append(r.Queues, QueueData{q.BrokerName, q.ReadQueueNums, q.WriteQueueNums, q.Perm, q.TopicSysFlag})
+	}
+	sort.Slice(r.Brokers, func(i, k int) bool { return r.Brokers[i].Name < r.Brokers[k].Name })
+	sort.Slice(r.Queues, func(i, k int) bool { return r.Queues[i].Broker < r.Queues[k].Broker })
+	return r, nil
+}
+
+// Route asks a name server where a topic lives, uncached. ErrNotFound if it does not know the topic.
+func (c *Cluster) Route(ctx context.Context, topic string) (*Route, error) {
+	resp, err := c.askNameServer(ctx, "route of "+topic, ReqGetRouteInfoByTopic, map[string]string{"topic": topic, "acceptStandardJsonOnly": "true"})
+	if err != nil {
+		return nil, err
+	}
+	return decodeRoute(resp.Body)
+}
+
+// Queues lists a topic's queues that can be written or read, ordered by broker and id, uncached.
+func (c *Cluster) Queues(ctx context.Context, topic string, write bool) ([]Queue, error) {
+	r, err := c.Route(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	var out []Queue
+	for _, q := range r.Queues {
+		n, perm := q.Read, PermRead
+		if write {
+			n, perm = q.Write, PermWrite
+		}
+		if q.Perm&perm == 0 {
+			continue
+		}
+		for id := range n {
+			out = append(out, Queue{topic, q.Broker, id})
+		}
+	}
+	return out, nil
+}
+
+// Brokers asks for the addresses of all masters by broker name, uncached.
+func (c *Cluster) Brokers(ctx context.Context) (map[string]string, error) {
+	resp, err := c.askNameServer(ctx, "cluster info", ReqGetBrokerClusterInfo, nil)
+	if err != nil {
+		return nil, err
+	}
+	var j struct {
+		Table map[string]brokerJSON `json:"brokerAddrTable"`
+	}
+	if err := decodeJSON("cluster info", resp.Body, &j); err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, b := range j.Table {
+		if addr := b.BrokerAddrs[0]; addr != "" {
+			out[name] = addr
+		}
+	}
+	c.mu.Lock()
+	for name, addr := range out {
+		c.masters[name] = addr
+	}
+	c.mu.Unlock()
+	return out, nil
+}
+
+// MasterAddr is the address of a broker's master, cached. topic may be empty. ErrNotFound if no such master is registered.
+func (c *Cluster) MasterAddr(ctx context.Context, _ string, broker string) (string, error) {
+	c.mu.Lock()
+	addr := c.masters[broker]
+	c.mu.Unlock()
+	if addr != "" {
+		return addr, nil
+	}
+	all, err := c.Brokers(ctx)
+	if err != nil {
+		return "", err
+	}
+	if addr = all[broker]; addr == "" {
+		return "", msha.Errorf("broker address", broker, "is its master running?", "%w: no master of this name is registered", msha.ErrNotFound)
+	}
+	return addr, nil
+}
