@@ -1,0 +1,18 @@
+// Package embedmq is an in-process RocketMQ cluster: a name server and one or more master brokers that speak the remoting
+// protocol over TCP on 127.0.0.1, so that unmodified clients work against it. It is to RocketMQ what miniredis is to Redis:
+// everything lives in memory, time can be injected, and faults are values.
+//
+//	c, err := embedmq.Start(nil)
+//	defer c.Close()
+//	p, err := rocketmq.NewProducer(producer.WithNameServer([]string{c.NameServer()}))
+//
+// Behaviour follows RocketMQ 5.4.0 with its default configuration. Two rules that surprise:
+//
+//   - A query for the offset of a group that has none (request 14) answers 0, not "not found", as long as the queue still
+//     begins at offset 0 and its first message is in memory, which here is always; with the header setZeroIfNotFound=false, or
+//     once the minimum was raised, it answers code 22. This is what ConsumerManageProcessor does.
+//   - While a group itself holds unexpired queue locks, each send to its retry topic goes to its dead-letter topic.
+//
+// Delayed messages, lock expiry, client expiry, store timestamps and delays of faults follow Options.Clock. Long polling follows
+// real time, because the clients that wait live in real time.
+package embedmq
