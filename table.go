@@ -62,6 +62,14 @@ type RouteSet struct {
 	RemainingHash string        `json:"remainingHash,omitempty"` // of what this term has to process; empty in term 1
 }
 
+// FactsSet is the set id under which the facts of this term are recorded: parts of a split share term, Done and Open until they move.
+func (s RouteSet) FactsSet() string {
+	if s.Parent != "" {
+		return s.Parent
+	}
+	return s.ID
+}
+
 // RouterEntry is the published shape of the router list: which unit owns which values.
 type RouterEntry struct {
 	UnitName string   `json:"unitName"`
