@@ -1,0 +1,94 @@
+package replicate
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"github.com/go-msha/msha"
+)
+
+func (r *Replicator) list(topic string) []*pipe {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*pipe
+	for _, p := range r.pipes {
+		if topic == "" || p.source.Topic == topic {
+			out = append(out, p)
+		}
+	}
+	sort.Slice(out, func(i, k int) bool {
+		return out[i].unit+" "+out[i].source.String() < out[k].unit+" "+out[k].source.String()
+	})
+	return out
+}
+
+// Lag asks the origin how far each copy is behind. A queue that stopped has Err set.
+func (r *Replicator) Lag(ctx context.Context) ([]msha.QueueLag, error) {
+	var out []msha.QueueLag
+	for _, p := range r.list("") {
+		high, err := p.origin.MaxOffset(ctx, p.source)
+		if err != nil {
+			return out, err
+		}
+		next, _, stopped := p.state()
+		out = append(out, msha.QueueLag{Queue: p.from, Target: p.unit, Copied: next, Messages: max(high-next, 0), Err: stopped})
+	}
+	return out, nil
+}
+
+// Pause stops copying a topic after the batch in flight; Resume continues. The facts log cannot be paused.
+func (r *Replicator) Pause(topic string) { r.setPaused(topic, true) }
+
+// Resume continues a paused topic.
+func (r *Replicator) Resume(topic string) { r.setPaused(topic, false) }
+
+func (r *Replicator) setPaused(topic string, on bool) {
+	if topic == msha.ProgressTopic {
+		return
+	}
+	r.mu.Lock()
+	r.paused[topic] = on
+	r.mu.Unlock()
+	for _, p := range r.list(topic) {
+		p.pause(on)
+	}
+}
+
+// syncPoll is how often Sync looks at the pipes' positions in memory.
+const syncPoll = 5 * time.Millisecond
+
+// Sync blocks until every message the origin's queues of a topic hold now is copied to every target, or ctx ends. It needs Run.
+// It returns the error of a queue that stopped.
+func (r *Replicator) Sync(ctx context.Context, topic string) error {
+	tick := time.NewTicker(syncPoll)
+	defer tick.Stop()
+	goals := map[*pipe]int64{}
+	for {
+		pipes := r.list(topic)
+		behind := len(pipes) == 0
+		for _, p := range pipes {
+			goal, ok := goals[p]
+			if !ok {
+				var err error
+				if goal, err = p.origin.MaxOffset(ctx, p.source); err != nil {
+					return err
+				}
+				goals[p] = goal
+			}
+			next, located, err := p.state()
+			if err != nil && isFinal(err) {
+				return err
+			}
+			behind = behind || !located || next < goal
+		}
+		if !behind {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

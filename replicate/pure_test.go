@@ -1,0 +1,100 @@
+package replicate
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+func TestNames(t *testing.T) {
+	units := []string{"unit-1", "unit-2"}
+	for topic, want := range map[string]bool{
+		"SMS": true, "MSHA_PROGRESS": true, "SMS-from-unit-2": false, "MSHA_PROGRESS-from-unit-2": false, "%RETRY%g": false, "%DLQ%g": false,
+		"TBW102": false, "RMQ_SYS_TRACE_TOPIC": false, "broker-a": false, "private": false, "DefaultCluster": false,
+	} {
+		require.Equal(t, want, copied(topic, []string{"*"}, []string{"priv*"}, units, map[string]string{"broker-a": ""}, map[string]bool{"DefaultCluster": true}), topic)
+	}
+	_, err := ReplicaName(strings.Repeat("x", 120), "unit-1")
+	require.ErrorIs(t, err, msha.ErrTooLarge)
+	_, err = ReplicaName("SMS", "unit 1")
+	require.ErrorIs(t, err, msha.ErrInvalid)
+}
+
+func TestLayoutOnlyGrows(t *testing.T) {
+	q := func(id int) remoting.Queue { return remoting.Queue{Topic: "SMS", Broker: "a", ID: id} }
+	one, changed := Layout{}.assign([]remoting.Queue{q(0), q(1), q(2)}, "R", []string{"x", "y"})
+	require.True(t, changed)
+	two, changed := one.assign([]remoting.Queue{q(0), q(1), q(2), q(3)}, "R", []string{"w", "x", "y"})
+	require.True(t, changed)
+	require.Equal(t, one.Queues, two.Queues[:3])
+	require.Equal(t, map[string]int{"w": 1, "x": 2, "y": 1}, two.sizes("R"))
+	_, changed = two.assign([]remoting.Queue{q(3)}, "R", []string{"z"})
+	require.False(t, changed)
+	seen := map[remoting.Queue]bool{}
+	for _, a := range two.Queues {
+		require.False(t, seen[a.Target])
+		seen[a.Target] = true
+	}
+}
+
+func TestResume(t *testing.T) {
+	from := msha.OriginQueue{Unit: "u", Broker: "b", Topic: "SMS", Queue: 1}
+	at := func(off int64, key string) *remoting.Message {
+		return &remoting.Message{Properties: map[string]string{msha.PropertyOrigin: msha.Origin{OriginQueue: from, Offset: off}.Encode(), "UNIQ_KEY": key}}
+	}
+	next, err := resume(from, nil, nil, 5, 9)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, next)
+	next, err = resume(from, at(6, "k"), at(6, "k"), 5, 9)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, next)
+	_, err = resume(from, at(6, "k"), at(6, "other"), 5, 9)
+	require.ErrorIs(t, err, msha.ErrGap, "another message at the copied offset")
+	_, err = resume(from, at(9, "k"), nil, 5, 9)
+	require.ErrorIs(t, err, msha.ErrGap, "copied beyond the origin's end")
+	next, err = resume(from, at(2, "k"), nil, 5, 9)
+	require.ErrorIs(t, err, msha.ErrGap, "3 and 4 expired")
+	require.EqualValues(t, 5, next)
+	_, err = resume(from, &remoting.Message{}, nil, 5, 9)
+	require.ErrorIs(t, err, msha.ErrInvalid, "a foreign message in the replica queue")
+	other := from
+	other.Queue = 2
+	_, err = resume(other, at(6, "k"), nil, 5, 9)
+	require.ErrorIs(t, err, msha.ErrInvalid, "copies of another queue")
+}
+
+func TestCopyDropsWhatWouldChangeItsFate(t *testing.T) {
+	from := msha.OriginQueue{Unit: "unit-1", Broker: "b", Topic: "SMS"}
+	m := &remoting.Message{QueueOffset: 7, SysFlag: remoting.SysTransCommit | remoting.SysCompressed, Properties: map[string]string{
+		"TRAN_MSG": "true", "DELAY": "3", "TIMER_OUT_MS": "1", "REAL_TOPIC": "x", "user": "v", msha.PropertyUnit: "unit-0",
+	}}
+	c := copyOf(m, from, "SMS-from-unit-1")
+	require.Equal(t, map[string]string{"user": "v", msha.PropertyUnit: "unit-0", msha.PropertyOrigin: msha.Origin{OriginQueue: from, Offset: 7}.Encode()}, c.Properties)
+	require.EqualValues(t, remoting.SysCompressed, c.SysFlag)
+	require.Equal(t, "true", m.Properties["TRAN_MSG"], "the original is untouched")
+}
+
+func TestBatchesKeepOrderAndLimits(t *testing.T) {
+	var ms []*remoting.Message
+	for i := range 20 {
+		m := &remoting.Message{Flag: int32(i), Body: make([]byte, 100)}
+		if i%7 == 3 {
+			m.SysFlag = remoting.SysCompressed
+		}
+		ms = append(ms, m)
+	}
+	next := int32(0)
+	for _, b := range batches(ms, 4, 400) {
+		require.LessOrEqual(t, len(b), 2, "164 bytes each, 400 allowed")
+		for _, m := range b {
+			require.Equal(t, next, m.Flag)
+			next++
+			require.True(t, m.SysFlag == 0 || len(b) == 1)
+		}
+	}
+	require.EqualValues(t, 20, next)
+}

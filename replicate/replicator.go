@@ -1,0 +1,272 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+// Replicator copies one unit's messages to other units. It implements msha.Replicator; its methods are safe for concurrent use.
+type Replicator struct {
+	origin string
+	store  msha.MetaStore
+	opts   Options
+	client *remoting.Client
+
+	mu       sync.Mutex
+	running  bool
+	clusters map[string]*remoting.Cluster
+	servers  map[string]string // name servers a cluster was made with
+	pipes    map[pipeKey]*pipe
+	paused   map[string]bool
+	wg       sync.WaitGroup
+}
+
+type pipeKey struct {
+	unit  string
+	queue remoting.Queue
+}
+
+var _ msha.Replicator = (*Replicator)(nil)
+
+// New returns a replicator of the origin unit's messages; nothing is contacted before Run. ErrInvalid for options that cannot work.
+func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
+	if origin == "" || store == nil {
+		return nil, msha.Errorf("replicate.new", origin, "", "%w: an origin unit and a metastore are required", msha.ErrInvalid)
+	}
+	opts := o.withDefaults()
+	if slices.Contains(opts.Targets, origin) {
+		return nil, msha.Errorf("replicate.new", origin, "", "%w: the origin is among the targets", msha.ErrInvalid)
+	}
+	return &Replicator{
+		origin: origin, store: store, opts: opts, clusters: map[string]*remoting.Cluster{}, servers: map[string]string{},
+		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{},
+	}, nil
+}
+
+// Run copies until ctx ends, then finishes the batches in flight and returns nil. ErrBusy if it runs already; ErrNotFound if the unit
+// document does not have the origin. A queue that had to stop (ErrGap) stays stopped and is reported by Lag; the others go on.
+func (r *Replicator) Run(ctx context.Context) error {
+	r.mu.Lock()
+	if r.running {
+		r.mu.Unlock()
+		return msha.Errorf("replicate.run", r.origin, "", "replicator is %w: it runs already", msha.ErrBusy)
+	}
+	r.running = true
+	r.client = remoting.NewClient(&remoting.Options{Logger: r.opts.Logger})
+	r.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		r.wg.Wait()
+		r.client.Close()
+		r.mu.Lock()
+		r.running, r.pipes = false, map[pipeKey]*pipe{}
+		clear(r.clusters)
+		clear(r.servers)
+		r.mu.Unlock()
+	}()
+	failing := false
+	for {
+		err := r.discover(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errUnknownOrigin):
+			return err
+		case err != nil && !failing:
+			r.opts.Logger.Warn("discovery failed, copying of known queues goes on", "origin", r.origin, "error", err)
+		case err == nil && failing:
+			r.opts.Logger.Info("discovery works again", "origin", r.origin)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(r.opts.Discover):
+		}
+	}
+}
+
+var errUnknownOrigin = errors.New("the origin is not in the unit document")
+
+// discover finds units, topics and queues that have no pipe yet and starts one for each.
+func (r *Replicator) discover(ctx context.Context) error {
+	ctx2, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	units, err := r.units(ctx2)
+	if err != nil {
+		return err
+	}
+	info, ok := units.Find(r.origin)
+	if !ok {
+		return msha.Errorf("replicate.run", r.origin, "known units: "+strings.Join(units.Names(), ", "), "unit %w: %w", msha.ErrNotFound, errUnknownOrigin)
+	}
+	origin := r.cluster(info)
+	topics, err := r.topics(ctx2, origin, units.Names())
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, u := range units.Units {
+		if u.Name == r.origin || r.opts.Targets != nil && !slices.Contains(r.opts.Targets, u.Name) {
+			continue
+		}
+		for _, topic := range topics {
+			all = errors.Join(all, r.connect(ctx, ctx2, origin, u, topic))
+		}
+	}
+	return all
+}
+
+func (r *Replicator) units(ctx context.Context) (*msha.Units, error) {
+	doc, err := r.store.Get(ctx, msha.UnitsKey)
+	if err != nil {
+		return nil, err
+	}
+	units := &msha.Units{}
+	if err := json.Unmarshal(doc.Value, units); err != nil {
+		return nil, msha.Errorf("replicate.units", msha.UnitsKey, "", "%w: %v", msha.ErrInvalid, err)
+	}
+	return units, nil
+}
+
+// cluster returns the unit's cluster, a new one if its name servers changed.
+func (r *Replicator) cluster(u msha.UnitInfo) *remoting.Cluster {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	servers := strings.Join(u.NameServers, ";")
+	if r.clusters[u.Name] == nil || r.servers[u.Name] != servers {
+		r.clusters[u.Name] = remoting.NewCluster(u.NameServers, r.client)
+		r.servers[u.Name] = servers
+	}
+	return r.clusters[u.Name]
+}
+
+func (r *Replicator) topics(ctx context.Context, origin *remoting.Cluster, units []string) ([]string, error) {
+	all, err := origin.TopicList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	brokers, err := origin.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{"DefaultCluster": true}
+	var out []string
+	for _, t := range all {
+		if copied(t, r.opts.Topics, r.opts.Deny, units, brokers, names) {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// connect makes sure that every queue of a topic has a replica queue at the target and a running pipe.
+func (r *Replicator) connect(run, ctx context.Context, origin *remoting.Cluster, u msha.UnitInfo, topic string) error {
+	queues, err := origin.Queues(ctx, topic, false)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	queues = slices.DeleteFunc(queues, func(q remoting.Queue) bool { return r.pipes[pipeKey{u.Name, q}] != nil })
+	r.mu.Unlock()
+	if len(queues) == 0 {
+		return nil
+	}
+	target := r.cluster(u)
+	layout, err := r.layout(ctx, target, u.Name, topic, queues)
+	if err != nil {
+		return err
+	}
+	for _, q := range queues {
+		to, _ := layout.find(q)
+		p := &pipe{
+			from:   msha.OriginQueue{Unit: r.origin, Broker: q.Broker, Topic: q.Topic, Queue: q.ID},
+			source: q, target: to, unit: u.Name, origin: origin, remote: target, opts: &r.opts,
+		}
+		p.log = r.opts.Logger.With("origin", p.from.String(), "target", u.Name)
+		r.mu.Lock()
+		p.pause(r.paused[topic])
+		r.pipes[pipeKey{u.Name, q}] = p
+		r.wg.Add(1)
+		r.mu.Unlock()
+		go func() {
+			defer r.wg.Done()
+			p.run(run)
+		}()
+	}
+	return nil
+}
+
+// layout extends the layout document for new queues and creates the replica queues.
+func (r *Replicator) layout(ctx context.Context, target *remoting.Cluster, unit, topic string, queues []remoting.Queue) (Layout, error) {
+	replica, err := ReplicaName(topic, r.origin)
+	if err != nil {
+		return Layout{}, err
+	}
+	brokers, err := target.Brokers(ctx)
+	if err != nil {
+		return Layout{}, err
+	}
+	var names []string
+	for b := range brokers {
+		names = append(names, b)
+	}
+	if len(names) == 0 {
+		return Layout{}, msha.Errorf("replicate.layout", unit, "start its brokers", "%w: no broker is registered", msha.ErrNotFound)
+	}
+	layout, err := r.extendLayout(ctx, msha.LayoutKey+"."+r.origin+"."+unit, func(l Layout) (Layout, bool) { return l.assign(queues, replica, names) })
+	if err != nil {
+		return layout, err
+	}
+	for broker, n := range layout.sizes(replica) {
+		addr := brokers[broker]
+		if addr == "" {
+			return layout, msha.Errorf("replicate.layout", unit+"/"+broker, "start the broker", "%w: a broker that holds replica queues is not registered", msha.ErrNotFound)
+		}
+		have, err := target.TopicConfig(ctx, addr, replica)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return layout, err
+		}
+		if have.Read < n || have.Write < n {
+			if err := target.CreateTopic(ctx, addr, remoting.TopicConfig{Name: replica, Read: n, Write: n}); err != nil {
+				return layout, err
+			}
+		}
+	}
+	return layout, nil
+}
+
+func (r *Replicator) extendLayout(ctx context.Context, key string, edit func(Layout) (Layout, bool)) (Layout, error) {
+	for {
+		doc, err := r.store.Get(ctx, key)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return Layout{}, err
+		}
+		old, err := parseLayout(key, doc.Value)
+		if err != nil {
+			return old, err
+		}
+		layout, changed := edit(old)
+		if !changed {
+			return layout, nil
+		}
+		value, err := json.Marshal(layout)
+		if err != nil {
+			return layout, err
+		}
+		_, err = r.store.Put(ctx, key, value, doc.Revision)
+		if errors.Is(err, msha.ErrConflict) {
+			continue
+		}
+		return layout, err
+	}
+}
