@@ -1,0 +1,243 @@
+package consume
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+// Handler is client-go's handler of a subscription.
+type Handler func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)
+
+type subscription struct {
+	topic    string // home topic
+	selector consumer.MessageSelector
+	handler  Handler
+	version  int64
+}
+
+// Engine is a push consumer. It implements client-go's rocketmq.PushConsumer; its methods are safe for concurrent use.
+type Engine struct {
+	cfg    Config
+	set    settings
+	writer string
+	retry  string // topic of the group's retry copies
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	notify chan struct{} // membership changed
+	scan   chan struct{} // something may have to be re-scanned
+
+	mu        sync.Mutex // everything below
+	changed   chan struct{}
+	tracker   *filter.Tracker
+	state     int // 0 new, 1 started, 2 stopping, 3 stopped
+	suspended bool
+	subs      map[string]*subscription
+	queues    map[remoting.Queue]*held
+	ready     []*item
+	parked    []*item
+	running   int
+	rescans   int // re-scanned items not finished
+	lastSeen  time.Time
+	logs      map[remoting.Queue]*logReader
+	table     *msha.Table
+	tasks     map[string]string // switch ids of fenced sets
+	publishMu sync.Mutex        // one publication at a time
+}
+
+// New reads the options; nothing is contacted before Start.
+func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
+	set, err := readOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Unit == "" || cfg.Cluster == nil || cfg.Router == nil || cfg.ClientID == "" {
+		return nil, msha.Errorf("consume.new", "group "+set.group, "", "%w: Unit, Cluster, Router and ClientID are required", msha.ErrInvalid)
+	}
+	var id [8]byte
+	rand.Read(id[:]) //nolint:errcheck // never fails
+	e := &Engine{
+		cfg: cfg.withDefaults(), set: set, writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
+		notify: make(chan struct{}, 1), scan: make(chan struct{}, 1), changed: make(chan struct{}),
+		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, logs: map[remoting.Queue]*logReader{}, tasks: map[string]string{},
+	}
+	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)
+	e.tracker = filter.NewTracker(cfg.Unit, set.group, cfg.ClientID, e.writer)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// startTimeout bounds the first contact with the brokers.
+const startTimeout = 30 * time.Second
+
+// Start registers at the brokers, reads the facts to their end and begins to consume. It blocks for that, at most 30 s.
+func (e *Engine) Start() error {
+	e.mu.Lock()
+	if e.state != 0 {
+		e.mu.Unlock()
+		return msha.Errorf("consume.start", "group "+e.set.group, "make a new consumer", "consumer %w or started", msha.ErrClosed)
+	}
+	e.state = 1
+	e.applyTable(e.cfg.Router.Table())
+	e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
+	defer cancel()
+	if err := e.begin(ctx); err != nil {
+		e.cancel()
+		e.wg.Wait()
+		return err
+	}
+	for range e.set.goroutines {
+		e.wg.Go(e.work)
+	}
+	e.wg.Go(e.members)
+	e.wg.Go(e.followTable)
+	e.wg.Go(e.publishLoop)
+	e.wg.Go(e.rescanLoop)
+	return nil
+}
+
+func (e *Engine) begin(ctx context.Context) error {
+	if err := e.makeLog(ctx); err != nil {
+		return err
+	}
+	if err := e.openLogs(ctx); err != nil {
+		return err
+	}
+	if err := e.heartbeat(ctx); err != nil {
+		return err
+	}
+	return e.catchUp(ctx)
+}
+
+// Subscribe adds a topic before or after Start; the handler gets the messages this unit has to process, under the home topic's name.
+func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
+	if topic == "" || f == nil {
+		return msha.Errorf("consume.subscribe", topic, "", "%w: a topic and a handler are required", msha.ErrInvalid)
+	}
+	if selector.Type == consumer.SQL92 {
+		return msha.Errorf("consume.subscribe", topic, "use a tag expression", "%w: SQL filters are not there yet", msha.ErrUnsupported)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.subs[topic] = &subscription{topic: topic, selector: selector, handler: f, version: time.Now().UnixMilli()}
+	e.poke(e.notify)
+	return nil
+}
+
+// Unsubscribe gives the topic's queues up after their running handlers.
+func (e *Engine) Unsubscribe(topic string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.subs, topic)
+	e.poke(e.notify)
+	return nil
+}
+
+// Suspend stops starting messages; running handlers go on.
+func (e *Engine) Suspend() { e.setSuspended(true) }
+
+// Resume starts messages again, at once.
+func (e *Engine) Resume() { e.setSuspended(false) }
+
+func (e *Engine) setSuspended(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.suspended = on
+	e.broadcast()
+}
+
+// GetOffsetDiffMap is how many messages of each subscribed topic this client's queues hold beyond what is acknowledged.
+func (e *Engine) GetOffsetDiffMap() map[string]int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]int64{}
+	for _, h := range e.queues {
+		out[h.home] += max(h.maxOffset-h.committable(), 0)
+	}
+	return out
+}
+
+// Notify tells the engine that a group's members changed, as brokers tell clients.
+func (e *Engine) Notify(group string) {
+	if group == e.set.group {
+		e.poke(e.notify)
+	}
+}
+
+func (e *Engine) poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// broadcast wakes everybody who waits for a change of the state; the lock is held.
+func (e *Engine) broadcast() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// await blocks until cond, evaluated under the lock, holds or ctx ends.
+func (e *Engine) await(ctx context.Context, cond func() bool) error {
+	for {
+		e.mu.Lock()
+		ok, ch := cond(), e.changed
+		e.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// shutdownTimeout bounds the wait for running handlers.
+const shutdownTimeout = 60 * time.Second
+
+// Shutdown stops starting messages, waits for running handlers (60 s at most), publishes facts, commits, gives the queues back and
+// unregisters. What a handler that did not end in time finishes later may repeat. Repeated calls do nothing.
+func (e *Engine) Shutdown() error {
+	e.mu.Lock()
+	if e.state != 1 {
+		e.state = 3
+		e.mu.Unlock()
+		e.cancel()
+		return nil
+	}
+	e.state = 2
+	e.broadcast()
+	e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(e.ctx, shutdownTimeout)
+	defer cancel()
+	err := e.releaseAll(ctx)
+	if addrs, brokersErr := e.cfg.Cluster.Brokers(ctx); brokersErr == nil {
+		for _, addr := range addrs {
+			if uerr := e.cfg.Cluster.Unregister(ctx, addr, e.cfg.ClientID, e.set.group); uerr != nil && err == nil {
+				err = uerr
+			}
+		}
+	}
+	e.mu.Lock()
+	e.state = 3
+	e.broadcast()
+	e.mu.Unlock()
+	e.cancel()
+	e.wg.Wait()
+	return err
+}

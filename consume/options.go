@@ -1,0 +1,119 @@
+package consume
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+// Config is what an engine needs besides client-go's options. Unit, Cluster, Router and ClientID are required.
+type Config struct {
+	Unit         string
+	OtherUnits   func() []string // units whose replica topics are subscribed too; nil: none. May block for a moment
+	Cluster      *remoting.Cluster
+	Router       msha.Router
+	ClientID     string                                                  // unique; what brokers and the roster list
+	GateWindow   time.Duration                                           // G of design section 7; 0: 30 s
+	PublishEvery time.Duration                                           // how often facts are published; 0: 1 s
+	Tick         time.Duration                                           // how often members and topics are looked at; 0: 3 s
+	WithValue    func(ctx context.Context, value string) context.Context // puts a message's routing value into its handler's context; nil: not
+	Logger       *slog.Logger                                            // nil: slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	if c.GateWindow <= 0 {
+		c.GateWindow = 30 * time.Second
+	}
+	if c.PublishEvery <= 0 {
+		c.PublishEvery = time.Second
+	}
+	if c.Tick <= 0 {
+		c.Tick = 3 * time.Second
+	}
+	if c.OtherUnits == nil {
+		c.OtherUnits = func() []string { return nil }
+	}
+	if c.WithValue == nil {
+		c.WithValue = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// settings are the client-go options the engine honours.
+type settings struct {
+	group       string
+	from        consumer.ConsumeFromWhere
+	timestamp   string
+	orderly     bool
+	model       consumer.MessageModel
+	strategy    consumer.AllocateStrategy
+	goroutines  int
+	batch       int
+	pullBatch   int
+	threshold   int64
+	maxAttempts int32 // reconsume times after which a message is dead-lettered
+}
+
+// fresh names an options type that client-go does not export.
+func fresh[O ~func(*T), T any](_ O) *T { return new(T) }
+
+// readOptions applies client-go's options to client-go's defaults.
+func readOptions(opts []consumer.Option) (settings, error) {
+	o := fresh(consumer.Option(nil))
+	o.ConsumerModel, o.MaxReconsumeTimes = consumer.Clustering, -1
+	o.ConsumeTimestamp = time.Now().Add(-30 * time.Minute).Format("20060102150405")
+	for _, f := range opts {
+		f(o)
+	}
+	s := settings{
+		group: o.GroupName, from: o.FromWhere, timestamp: o.ConsumeTimestamp, orderly: o.ConsumeOrderly, model: o.ConsumerModel,
+		strategy: o.Strategy, goroutines: o.ConsumeGoroutineNums, batch: o.ConsumeMessageBatchMaxSize,
+		pullBatch: int(o.PullBatchSize.Load()), threshold: o.PullThresholdForQueue.Load(), maxAttempts: o.MaxReconsumeTimes,
+	}
+	if s.group == "" {
+		return s, msha.Errorf("consume.options", "", "add consumer.WithGroupName", "%w: no group name", msha.ErrInvalid)
+	}
+	if s.model != consumer.Clustering {
+		return s, msha.Errorf("consume.options", "group "+s.group, "use client-go's own consumer", "%w: broadcasting groups are exempt from routing", msha.ErrUnsupported)
+	}
+	if s.orderly {
+		return s, msha.Errorf("consume.options", "group "+s.group, "", "%w: ordered groups are not there yet", msha.ErrUnsupported)
+	}
+	return s.withDefaults(), nil
+}
+
+func (s settings) withDefaults() settings {
+	if s.strategy == nil {
+		s.strategy = consumer.AllocateByAveragely
+	}
+	if s.goroutines <= 0 {
+		s.goroutines = 20
+	}
+	if s.batch <= 0 {
+		s.batch = 1
+	}
+	if s.pullBatch <= 0 {
+		s.pullBatch = 32
+	}
+	if s.threshold <= 0 {
+		s.threshold = 1024
+	}
+	if s.maxAttempts < 0 || s.maxAttempts > 16 {
+		s.maxAttempts = 16
+	}
+	return s
+}
+
+// GroupOf reads the group name out of client-go's options, "" if there is none.
+func GroupOf(opts ...consumer.Option) string {
+	s, _ := readOptions(opts)
+	return s.group
+}
