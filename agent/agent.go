@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/route"
+	"github.com/go-msha/msha/tagging"
+)
+
+// Options of Join. The zero value is valid.
+type Options struct {
+	Value        tagging.Extractor // where a message's routing value comes from if the context carries none; nil: only the context
+	DefaultValue string            // the value of a message without one; "": the message belongs to the unit that produced it
+	InstanceName string            // distinguishes processes on one host; "": a random one
+	GateWindow   time.Duration     // G of design section 7; 0: 30 s
+	PublishEvery time.Duration     // how often facts are published; 0: 1 s
+	Logger       *slog.Logger      // nil: slog.Default()
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.InstanceName == "" {
+		out.InstanceName = uuid.NewString()[:8]
+	}
+	if out.GateWindow <= 0 {
+		out.GateWindow = 30 * time.Second
+	}
+	if out.PublishEvery <= 0 {
+		out.PublishEvery = time.Second
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	return out
+}
+
+// Unit is a process's membership of one unit. Its methods are safe for concurrent use.
+type Unit struct {
+	info    msha.UnitInfo
+	store   msha.MetaStore
+	opts    Options
+	log     *slog.Logger
+	table   *route.Watcher
+	stop    context.CancelFunc // ends the table watch
+	mu      sync.Mutex
+	closed  bool
+	serial  int
+	others  []string                      // units other than this one, as last read
+	closers []func(context.Context) error // producers and consumers, in order of creation
+}
+
+// Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
+// names the known units; ErrInvalid if a document does not parse. The store stays the caller's: Close does not close it.
+func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*Unit, error) {
+	opts := o.withDefaults()
+	if unit == "" {
+		return nil, msha.Errorf("agent.join", "", "set msha.unit.name", "%w: no unit name", msha.ErrInvalid)
+	}
+	units, err := route.Units(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	info, ok := units.Find(unit)
+	if !ok {
+		return nil, msha.Errorf("agent.join", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
+	}
+	if len(info.NameServers) == 0 {
+		return nil, msha.Errorf("agent.join", unit, "add nameServers to the unit document", "%w: unit without name servers", msha.ErrInvalid)
+	}
+	logger := opts.Logger.With("unit", unit)
+	watchCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	release := context.AfterFunc(ctx, stop) // until the first table is there, ctx ends the watch too
+	table, err := route.Watch(watchCtx, store, &route.Options{Logger: logger})
+	if !release() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &Unit{info: info, store: store, opts: opts, log: logger, table: table, stop: stop}, nil
+}
+
+// Name is the unit's name.
+func (u *Unit) Name() string { return u.info.Name }
+
+// Router is the routing table the unit's consumers work with.
+func (u *Unit) Router() msha.Router { return u.table }
+
+// Close shuts down what was created and not yet shut down, the newest first (consumers: gate, drain, publish, commit, leave the
+// roster), then stops following the table. It blocks for running handlers, at most until ctx ends.
+func (u *Unit) Close(ctx context.Context) error {
+	u.mu.Lock()
+	if u.closed {
+		u.mu.Unlock()
+		return nil
+	}
+	u.closed = true
+	closers := u.closers
+	u.mu.Unlock()
+	var all error
+	for i := len(closers) - 1; i >= 0; i-- {
+		all = errors.Join(all, closers[i](ctx))
+	}
+	u.stop()
+	u.table.Close()
+	return all
+}
+
+// register keeps a closer for Close and gives the new client its own number; ErrClosed after Close.
+func (u *Unit) register(closer func(context.Context) error) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return u.errClosed()
+	}
+	u.closers = append(u.closers, closer)
+	return nil
+}
+
+func (u *Unit) errClosed() error {
+	return msha.Errorf("agent", u.info.Name, "join again", "unit %w", msha.ErrClosed)
+}
+
+// instance gives each client of the process its own instance name: under one name the broker confuses two consumers for minutes.
+func (u *Unit) instance(kind, group string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.serial++
+	return fmt.Sprintf("%s-%s-%s-%s-%d", u.info.Name, u.opts.InstanceName, kind, group, u.serial)
+}

@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/consume"
+	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/route"
+	"github.com/go-msha/msha/tagging"
+)
+
+// storeTimeout bounds the compare-and-set loops of Start and Shutdown, which have no context in client-go's interface.
+const storeTimeout = 10 * time.Second
+
+// NewPushConsumer takes client-go's options and returns client-go's push consumer interface, run by the engine of package consume
+// on the unit's cluster: its handlers get only the messages this unit has to process. The name servers come from the unit
+// document and the client id is unique; both replace the ones in opts. It does not block. Start enters the roster and the unit
+// document's list of managed groups; Shutdown drains and leaves the roster.
+func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, error) {
+	group := consume.GroupOf(opts...)
+	if group == "" {
+		return nil, msha.Errorf("agent.consumer", u.info.Name, "add consumer.WithGroupName", "%w: no group name", msha.ErrInvalid)
+	}
+	clientID := "127.0.0.1@" + u.instance("c", group)
+	c := &managedConsumer{unit: u, group: group, member: msha.RosterMember{ClientID: clientID, Unit: u.info.Name, Groups: []string{group}}}
+	c.client = remoting.NewClient(&remoting.Options{Logger: u.log, OnRequest: c.onRequest})
+	engine, err := consume.New(consume.Config{
+		Unit:         u.info.Name,
+		OtherUnits:   u.otherUnits,
+		Cluster:      remoting.NewCluster(u.info.NameServers, c.client),
+		Router:       u.table,
+		ClientID:     clientID,
+		Logger:       u.log.With("group", group),
+		GateWindow:   u.opts.GateWindow,
+		PublishEvery: u.opts.PublishEvery,
+		WithValue:    tagging.With,
+	}, opts...)
+	if err != nil {
+		c.client.Close()
+		return nil, err
+	}
+	c.Engine = engine
+	if err := u.register(func(context.Context) error { return c.Shutdown() }); err != nil {
+		c.client.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// managedConsumer surrounds the engine with what the metastore has to know about it.
+type managedConsumer struct {
+	*consume.Engine
+	unit   *Unit
+	client *remoting.Client
+	group  string
+	member msha.RosterMember
+
+	mu    sync.Mutex
+	state int // 0 new, 1 started, 2 shut down
+}
+
+// Start enters the roster first: from then on a switch waits for this process, so nothing it starts can be overlooked.
+func (c *managedConsumer) Start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != 0 {
+		return msha.Errorf("agent.consumer", c.member.ClientID, "make a new consumer", "%w", msha.ErrClosed)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if err := c.join(ctx); err != nil {
+		return err
+	}
+	if err := c.Engine.Start(); err != nil {
+		return errors.Join(err, c.leave(ctx))
+	}
+	c.state = 1
+	return nil
+}
+
+// Shutdown closes the gate, waits for running handlers, publishes facts, commits, unlocks, unregisters and leaves the roster.
+// Repeated calls do nothing.
+func (c *managedConsumer) Shutdown() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == 2 {
+		return nil
+	}
+	started := c.state == 1
+	c.state = 2
+	defer c.client.Close()
+	if !started {
+		return nil
+	}
+	if err := c.Engine.Shutdown(); err != nil {
+		return err // work may still run: stay in the roster, so that a switch does not pass over it
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return c.leave(ctx)
+}
+
+func (c *managedConsumer) join(ctx context.Context) error {
+	if err := route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.With(c.member) }); err != nil {
+		return err
+	}
+	return route.UpdateUnits(ctx, c.unit.store, func(units *msha.Units) (*msha.Units, error) {
+		out := &msha.Units{Units: slices.Clone(units.Units)}
+		for i, info := range out.Units {
+			if info.Name == c.member.Unit && !slices.Contains(info.Groups, c.group) {
+				out.Units[i].Groups = append(slices.Clone(info.Groups), c.group)
+			}
+		}
+		return out, nil
+	})
+}
+
+func (c *managedConsumer) leave(ctx context.Context) error {
+	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.Without(c.member.ClientID) })
+}
+
+// onRequest passes the broker's notice of a membership change on to the engine.
+func (c *managedConsumer) onRequest(_ string, req *remoting.Command) *remoting.Command {
+	if req.Code == remoting.ReqNotifyConsumerIDsChanged && c.Engine != nil {
+		c.Engine.Notify(req.Ext["consumerGroup"])
+	}
+	return nil
+}
+
+// otherUnits lists the units whose copies this unit's cluster holds.
+func (u *Unit) otherUnits() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	units, err := route.Units(ctx, u.store)
+	if err != nil {
+		u.log.Warn("unit document unreadable, keeping the known units", "error", err)
+		return u.lastOthers()
+	}
+	var names []string
+	for _, name := range units.Names() {
+		if name != u.info.Name {
+			names = append(names, name)
+		}
+	}
+	u.mu.Lock()
+	u.others = names
+	u.mu.Unlock()
+	return names
+}
+
+func (u *Unit) lastOthers() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.others
+}

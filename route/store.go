@@ -1,0 +1,158 @@
+package route
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/go-msha/msha"
+)
+
+// Init creates the two documents. ErrConflict if one is there already; what is there is not changed.
+func Init(ctx context.Context, store msha.MetaStore, t *msha.Table, units *msha.Units) error {
+	b, err := Encode(t)
+	if err != nil {
+		return err
+	}
+	u, err := json.Marshal(units)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Put(ctx, msha.UnitsKey, u, 0); err != nil {
+		return err
+	}
+	_, err = store.Put(ctx, msha.TableKey, b, 0)
+	return err
+}
+
+// Load reads the table. ErrNotFound if the installation was not initialized.
+func Load(ctx context.Context, store msha.MetaStore) (*msha.Table, error) {
+	t, _, err := load(ctx, store)
+	return t, err
+}
+
+func load(ctx context.Context, store msha.MetaStore) (*msha.Table, msha.Revision, error) {
+	doc, err := store.Get(ctx, msha.TableKey)
+	if err != nil {
+		return nil, 0, err
+	}
+	t, err := Parse(doc.Value)
+	return t, doc.Revision, err
+}
+
+// LoadFresh reads the table linearizably, also where reads may be stale: by a compare-and-set that changes nothing.
+func LoadFresh(ctx context.Context, store msha.MetaStore) (*msha.Table, error) {
+	for {
+		doc, err := store.Get(ctx, msha.TableKey)
+		if err != nil {
+			return nil, err
+		}
+		t, err := Parse(doc.Value)
+		if err != nil {
+			return nil, err
+		}
+		_, err = store.Put(ctx, msha.TableKey, doc.Value, doc.Revision)
+		if err == nil || !errors.Is(err, msha.ErrConflict) {
+			return t, err
+		}
+	}
+}
+
+// Update replaces the table by compare-and-set, calling edit again after every conflict. An edit that returns its argument changes
+// nothing.
+func Update(ctx context.Context, store msha.MetaStore, edit func(*msha.Table) (*msha.Table, error)) (*msha.Table, error) {
+	for {
+		old, revision, err := load(ctx, store)
+		if err != nil {
+			return nil, err
+		}
+		t, err := edit(old)
+		if err != nil || t == old {
+			return t, err
+		}
+		b, err := Encode(t)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = store.Put(ctx, msha.TableKey, b, revision); err == nil || !errors.Is(err, msha.ErrConflict) {
+			return t, err
+		}
+	}
+}
+
+// Units reads the unit document.
+func Units(ctx context.Context, store msha.MetaStore) (*msha.Units, error) {
+	units := &msha.Units{}
+	_, err := readJSON(ctx, store, msha.UnitsKey, units)
+	return units, err
+}
+
+// UpdateUnits edits the unit document by compare-and-set; an edit that changes nothing writes nothing.
+func UpdateUnits(ctx context.Context, store msha.MetaStore, edit func(*msha.Units) (*msha.Units, error)) error {
+	return updateJSON(ctx, store, msha.UnitsKey, func(old []byte) (any, error) {
+		units := &msha.Units{}
+		if err := decode(msha.UnitsKey, old, units); err != nil {
+			return nil, err
+		}
+		return edit(units)
+	})
+}
+
+// Roster reads the roster; it is empty before the first process joined.
+func Roster(ctx context.Context, store msha.MetaStore) (msha.Roster, error) {
+	var r msha.Roster
+	_, err := readJSON(ctx, store, msha.RosterKey, &r)
+	if errors.Is(err, msha.ErrNotFound) {
+		return msha.Roster{}, nil
+	}
+	return r, err
+}
+
+// UpdateRoster edits the roster by compare-and-set.
+func UpdateRoster(ctx context.Context, store msha.MetaStore, edit func(msha.Roster) msha.Roster) error {
+	return updateJSON(ctx, store, msha.RosterKey, func(old []byte) (any, error) {
+		var r msha.Roster
+		if err := decode(msha.RosterKey, old, &r); err != nil {
+			return nil, err
+		}
+		return edit(r), nil
+	})
+}
+
+func readJSON(ctx context.Context, store msha.MetaStore, key string, into any) (msha.Revision, error) {
+	doc, err := store.Get(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	return doc.Revision, decode(key, doc.Value, into)
+}
+
+func decode(key string, value []byte, into any) error {
+	if len(value) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(value, into); err != nil {
+		return msha.Errorf("metadata.read", key, "repair the document", "%w: %v", msha.ErrInvalid, err)
+	}
+	return nil
+}
+
+func updateJSON(ctx context.Context, store msha.MetaStore, key string, edit func([]byte) (any, error)) error {
+	for {
+		doc, err := store.Get(ctx, key)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return err
+		}
+		v, err := edit(doc.Value)
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(v)
+		if err != nil || string(b) == string(doc.Value) {
+			return err
+		}
+		if _, err = store.Put(ctx, key, b, doc.Revision); err == nil || !errors.Is(err, msha.ErrConflict) {
+			return err
+		}
+	}
+}
