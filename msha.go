@@ -41,6 +41,13 @@ type MetaStore interface {
 	Close() error
 }
 
+// FreshGetter is an optional interface of a MetaStore whose server can read linearizably. Where it is missing, package route reads by
+// a compare-and-set that changes nothing (design section 5).
+type FreshGetter interface {
+	// GetFresh is Get, at least as new as any change that ended before the call.
+	GetFresh(ctx context.Context, key string) (Document, error)
+}
+
 // Member is one process in a Membership set.
 type Member struct {
 	ID       string            // unique in its set

@@ -17,6 +17,7 @@ type nameServer struct {
 	srv     *listener
 	brokers map[string]string                 // living brokers: address
 	topics  map[string]map[string]topicConfig // topic, broker: as registered
+	values  map[kvKey]string
 }
 
 var nameServerHandlers = map[int]func(*nameServer, *request) *remoting.Command{
@@ -24,10 +25,13 @@ var nameServerHandlers = map[int]func(*nameServer, *request) *remoting.Command{
 	remoting.ReqGetBrokerClusterInfo:    (*nameServer).clusterInfo,
 	remoting.ReqGetAllTopicList:         (*nameServer).topicList,
 	remoting.ReqDeleteTopicInNameServer: (*nameServer).deleteTopic,
+	reqPutKV:                            (*nameServer).putKV,
+	reqGetKV:                            (*nameServer).getKV,
+	reqDeleteKV:                         (*nameServer).deleteKV,
 }
 
 func startNameServer(c *Cluster) (*nameServer, error) {
-	ns := &nameServer{c: c, brokers: map[string]string{}, topics: map[string]map[string]topicConfig{}}
+	ns := &nameServer{c: c, brokers: map[string]string{}, topics: map[string]map[string]topicConfig{}, values: map[kvKey]string{}}
 	always := func() bool { return true }
 	l, err := listen("127.0.0.1:0", c.serve(NameServer, always, func(r *request) *remoting.Command {
 		h := nameServerHandlers[r.cmd.Code]

@@ -90,7 +90,7 @@ func TestDocumentsSurviveARoundTrip(t *testing.T) {
 func TestRosterAndUnits(t *testing.T) {
 	store, ctx := memory.New(), context.Background()
 	require.NoError(t, UpdateRoster(ctx, store, func(r msha.Roster) msha.Roster { return r.With(msha.RosterMember{ClientID: "c", Unit: "u"}) }))
-	r, err := Roster(ctx, store)
+	r, err := RosterFresh(ctx, store)
 	require.NoError(t, err)
 	require.Len(t, r.Members, 1)
 	require.NoError(t, UpdateUnits(ctx, store, func(u *msha.Units) (*msha.Units, error) {

@@ -40,20 +40,28 @@ func load(ctx context.Context, store msha.MetaStore) (*msha.Table, msha.Revision
 	return t, doc.Revision, err
 }
 
-// LoadFresh reads the table linearizably, also where reads may be stale: by a compare-and-set that changes nothing.
+// LoadFresh reads the table linearizably.
 func LoadFresh(ctx context.Context, store msha.MetaStore) (*msha.Table, error) {
+	doc, err := getFresh(ctx, store, msha.TableKey)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(doc.Value)
+}
+
+// getFresh reads a document linearizably, also where plain reads may be stale: by a compare-and-set that changes nothing.
+func getFresh(ctx context.Context, store msha.MetaStore, key string) (msha.Document, error) {
+	if fresh, ok := store.(msha.FreshGetter); ok {
+		return fresh.GetFresh(ctx, key)
+	}
 	for {
-		doc, err := store.Get(ctx, msha.TableKey)
+		doc, err := store.Get(ctx, key)
 		if err != nil {
-			return nil, err
+			return doc, err
 		}
-		t, err := Parse(doc.Value)
-		if err != nil {
-			return nil, err
-		}
-		_, err = store.Put(ctx, msha.TableKey, doc.Value, doc.Revision)
-		if err == nil || !errors.Is(err, msha.ErrConflict) {
-			return t, err
+		doc.Revision, err = store.Put(ctx, key, doc.Value, doc.Revision)
+		if !errors.Is(err, msha.ErrConflict) {
+			return doc, err
 		}
 	}
 }
@@ -98,14 +106,17 @@ func UpdateUnits(ctx context.Context, store msha.MetaStore, edit func(*msha.Unit
 	})
 }
 
-// Roster reads the roster; it is empty before the first process joined.
-func Roster(ctx context.Context, store msha.MetaStore) (msha.Roster, error) {
+// RosterFresh reads the roster linearizably; it is empty before the first process joined.
+func RosterFresh(ctx context.Context, store msha.MetaStore) (msha.Roster, error) {
 	var r msha.Roster
-	_, err := readJSON(ctx, store, msha.RosterKey, &r)
+	doc, err := getFresh(ctx, store, msha.RosterKey)
 	if errors.Is(err, msha.ErrNotFound) {
-		return msha.Roster{}, nil
+		return r, nil
 	}
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	return r, decode(msha.RosterKey, doc.Value, &r)
 }
 
 // UpdateRoster edits the roster by compare-and-set.

@@ -62,6 +62,11 @@ func (s *Store) Get(ctx context.Context, key string) (msha.Document, error) {
 	return clone(d), nil
 }
 
+// GetFresh is Get: reads are linearizable.
+func (s *Store) GetFresh(ctx context.Context, key string) (msha.Document, error) {
+	return s.Get(ctx, key)
+}
+
 // Put stores value if the current revision is expect; otherwise ErrConflict.
 func (s *Store) Put(ctx context.Context, key string, value []byte, expect msha.Revision) (msha.Revision, error) {
 	if err := s.check(ctx, "metastore.put", key); err != nil {

@@ -1,0 +1,18 @@
+package embedmq
+
+// Unserved lists, as "broker" or "namesrv" and code, the registered requests no client has sent so far.
+func (c *Cluster) Unserved() (codes []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for code := range brokerHandlers {
+		if c.served[code] == 0 {
+			codes = append(codes, code)
+		}
+	}
+	for code := range nameServerHandlers {
+		if c.served[code] == 0 {
+			codes = append(codes, code)
+		}
+	}
+	return codes
+}

@@ -1,0 +1,149 @@
+package manager
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/switchplan"
+)
+
+// clusters answers what the brokers of the units know. It implements switchplan.Cluster and switchplan.Facts.
+type clusters struct {
+	tables   *tables
+	registry *registry
+	id       string // of this manager, in the logs
+	log      *slog.Logger
+	client   *remoting.Client
+
+	mu   sync.Mutex
+	logs map[string]*unitLog // by unit and its name servers
+}
+
+var (
+	_ switchplan.Cluster = (*clusters)(nil)
+	_ switchplan.Facts   = (*clusters)(nil)
+)
+
+func newClusters(t *tables, r *registry, id string, log *slog.Logger) *clusters {
+	return &clusters{tables: t, registry: r, id: "manager@" + id, log: log, client: remoting.NewClient(&remoting.Options{Logger: log}), logs: map[string]*unitLog{}}
+}
+
+func (c *clusters) close() { c.client.Close() }
+
+// unit is a unit's log, the names of the other units and the unit's entry in the unit document.
+func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, msha.UnitInfo, error) {
+	units, err := c.registry.Units(ctx)
+	if err != nil {
+		return nil, nil, msha.UnitInfo{}, err
+	}
+	info, ok := units.Find(name)
+	if !ok {
+		return nil, nil, info, msha.Errorf("switch.facts", name, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
+	}
+	others := slices.DeleteFunc(units.Names(), func(other string) bool { return other == name })
+	key := name + " " + strings.Join(info.NameServers, ";")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.logs[key] == nil {
+		c.logs[key] = newUnitLog(name, remoting.NewCluster(info.NameServers, c.client), c.log)
+	}
+	return c.logs[key], others, info, nil
+}
+
+// Acks implements switchplan.Cluster.
+func (c *clusters) Acks(ctx context.Context, unit string) (acks map[string]uint64, err error) {
+	l, others, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
+		acks = f.Acked(l.brokers())
+		return nil
+	})
+	return acks, err
+}
+
+// Clients implements switchplan.Cluster.
+func (c *clusters) Clients(ctx context.Context, unit, group string) ([]string, error) {
+	l, _, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := l.cluster.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, addr := range addrs {
+		connections, err := l.cluster.ConsumerConnections(ctx, addr, group)
+		if err != nil {
+			return nil, err
+		}
+		for _, conn := range connections.Connections {
+			ids = append(ids, conn.ClientID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// Remaining implements switchplan.Facts.
+func (c *clusters) Remaining(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) (*switchplan.Remaining, error) {
+	l, others, info, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.barrier(ctx, others, table.Version, c.id); err != nil {
+		return nil, err
+	}
+	var out *filter.HandOver
+	err = l.read(ctx, others, func(f *filter.Facts) (err error) {
+		out, err = filter.RemainingAfter(f, table, moves, info.Groups)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &switchplan.Remaining{Hashes: out.Hashes, Facts: out}, nil
+}
+
+// HandOver implements switchplan.Facts.
+func (c *clusters) HandOver(ctx context.Context, unit string, r *switchplan.Remaining) error {
+	l, _, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return err
+	}
+	_, err = l.append(ctx, r.Facts.(*filter.HandOver).Records)
+	return err
+}
+
+// Progress implements switchplan.Facts.
+func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move) (p switchplan.Progress, err error) {
+	l, others, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return p, err
+	}
+	table, err := c.tables.Current(ctx)
+	if err != nil {
+		return p, err
+	}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
+		for _, m := range moves {
+			set := table.Sets[m.NewSet]
+			if set.Term != m.Term+1 {
+				continue // moved again: what is left is the next switch's
+			}
+			left, pending := f.Progress(filter.KeyOf(set), set.RemainingHash)
+			p.Pending += pending
+			p.TakenOver += left - pending
+		}
+		return nil
+	})
+	return p, err
+}

@@ -1,0 +1,217 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/switchplan"
+)
+
+// Options of New. The zero value is valid.
+type Options struct {
+	Planner         msha.SwitchPlanner // nil: switchplan.Planner
+	Steps           []msha.Step        // users' own steps, with the phase they come after in the same position of After
+	After           []string           // phases of Steps
+	GateWindow      time.Duration      // G of the agents; 0: 30 s
+	Poll            time.Duration      // between two looks at acknowledgements and progress; 0: 50 ms
+	TakeOverTimeout time.Duration      // how long /switch waits for the last phase; 0: 30 s
+	ResumeAfter     time.Duration      // an order unchanged for so long is finished by this manager; 0: 3 s
+	CloseTimeout    time.Duration      // how long Close waits for running switches before it cuts them short; 0: 10 s
+	Logger          *slog.Logger       // nil: slog.Default()
+	Observer        switchplan.Observer
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Planner == nil {
+		out.Planner = &switchplan.Planner{}
+	}
+	if out.CloseTimeout <= 0 {
+		out.CloseTimeout = 10 * time.Second
+	}
+	if out.ResumeAfter <= 0 {
+		out.ResumeAfter = 3 * time.Second
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	return out
+}
+
+// Manager serves the HTTP interface and, in the background, finishes what other managers left. Its methods are safe for concurrent
+// use.
+type Manager struct {
+	store    msha.MetaStore
+	opts     Options
+	id       string
+	tables   *tables
+	registry *registry
+	clusters *clusters
+	executor *switchplan.Executor
+	mux      *http.ServeMux
+	count    metrics
+
+	ctx    context.Context // ends when Close cuts switches short
+	cancel context.CancelFunc
+	stop   context.CancelFunc // of the background loop
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup // the loop and the running switches
+}
+
+// New reads the table and the units once, so that a wrong store fails here and not in the middle of a switch; it blocks for that.
+// The store stays the caller's: Close does not close it.
+func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error) {
+	opts := o.withDefaults()
+	if store == nil || len(opts.Steps) != len(opts.After) {
+		return nil, msha.Errorf("manager.new", "", "", "%w: a store is required, and a phase for each step", msha.ErrInvalid)
+	}
+	m := &Manager{store: store, opts: opts, tables: &tables{store}, registry: &registry{store}, count: metrics{finished: map[string]int64{}}}
+	if _, err := m.tables.Current(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := m.registry.Units(ctx); err != nil {
+		return nil, err
+	}
+	m.id = newID()
+	m.clusters = newClusters(m.tables, m.registry, m.id, opts.Logger)
+	steps := map[string]msha.Step{}
+	for _, s := range opts.Steps {
+		steps[s.Name] = s
+	}
+	var err error
+	m.executor, err = switchplan.New(&switchplan.Options{
+		Store: store, Tables: m.tables, Edits: edits{}, Registry: m.registry, Cluster: m.clusters, Facts: m.clusters,
+		Manager: m.id, Steps: steps, GateWindow: opts.GateWindow, Poll: opts.Poll, TakeOverTimeout: opts.TakeOverTimeout,
+		ResumeAfter: opts.ResumeAfter, Logger: opts.Logger, Observer: opts.Observer,
+	})
+	if err != nil {
+		m.clusters.close()
+		return nil, err
+	}
+	m.mux = m.routes()
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	loop, stop := context.WithCancel(m.ctx)
+	m.stop = stop
+	m.wg.Go(func() { m.resume(loop) })
+	return m, nil
+}
+
+// Switch plans and runs one switch, as /switch does. It blocks like switchplan's Executor.Run; the report is never nil. ErrClosed
+// after Close.
+func (m *Manager) Switch(ctx context.Context, req msha.SwitchRequest) (*switchplan.Report, error) {
+	report, _, err := m.run(ctx, req)
+	return report, err
+}
+
+func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (report *switchplan.Report, status int, err error) {
+	report = &switchplan.Report{}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return report, http.StatusServiceUnavailable, msha.Errorf("switch.run", "", "ask another manager", "manager %w", msha.ErrClosed)
+	}
+	m.wg.Add(1)
+	m.mu.Unlock()
+	defer m.wg.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+
+	begun := time.Now()
+	m.count.change(func(c *metrics) { c.running++ })
+	outcome := "refused"
+	defer func() {
+		m.count.change(func(c *metrics) {
+			c.running--
+			c.finished[outcome]++
+			c.takenOver += report.TakenOver
+			c.repeated += report.PossiblyRepeated
+			c.pause += report.Pause
+			c.duration += time.Since(begun)
+		})
+	}()
+	plan, err := m.plan(ctx, req)
+	if err != nil {
+		return report, planStatus(err), err
+	}
+	report, err = m.executor.Run(ctx, plan)
+	switch {
+	case err == nil:
+		outcome = "done"
+	case errors.Is(err, msha.ErrAborted):
+		outcome = "aborted"
+	case len(report.Phases) > 0:
+		outcome = "failed"
+	}
+	return report, runStatus(err), err
+}
+
+func (m *Manager) plan(ctx context.Context, req msha.SwitchRequest) (*msha.Plan, error) {
+	table, err := m.tables.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	units, err := m.registry.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := m.opts.Planner.Plan(ctx, req, msha.View{Table: table, Units: units})
+	if err != nil {
+		return nil, err
+	}
+	for i, step := range m.opts.Steps {
+		if err := switchplan.InsertAfter(plan, m.opts.After[i], step); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
+}
+
+// resume looks for unfinished switches until ctx ends.
+func (m *Manager) resume(ctx context.Context) {
+	tick := time.NewTicker(m.opts.ResumeAfter)
+	defer tick.Stop()
+	for {
+		if err := m.executor.Resume(ctx); err != nil && ctx.Err() == nil {
+			m.count.change(func(c *metrics) { c.resumes++ })
+			m.opts.Logger.Warn("cannot look for unfinished switches, will try again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Close refuses new switches, waits CloseTimeout for the running ones, then cuts them short: before the commit they abort, after
+// it another manager finishes them. Repeated calls do nothing.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.mu.Unlock()
+	m.stop()
+	cut := time.AfterFunc(m.opts.CloseTimeout, m.cancel)
+	m.wg.Wait()
+	cut.Stop()
+	m.cancel()
+	m.clusters.close()
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
