@@ -38,7 +38,9 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		Cluster:      remoting.NewCluster(u.info.NameServers, c.client),
 		Router:       u.table,
 		ClientID:     clientID,
-		Logger:       u.log.With("group", group),
+		Enter:        c.enter,
+		Fresh:        func(ctx context.Context) (*msha.Table, error) { return route.LoadFresh(ctx, u.store) },
+		Logger:       u.log,
 		GateWindow:   u.opts.GateWindow,
 		PublishEvery: u.opts.PublishEvery,
 		WithValue:    tagging.With,
@@ -67,7 +69,7 @@ type managedConsumer struct {
 	state int // 0 new, 1 started, 2 shut down
 }
 
-// Start enters the roster first: from then on a switch waits for this process, so nothing it starts can be overlooked.
+// Start enters the roster, so that a switch waits for this process, and the unit document's list of managed groups.
 func (c *managedConsumer) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,8 +78,11 @@ func (c *managedConsumer) Start() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	if err := c.join(ctx); err != nil {
+	if err := c.enter(ctx); err != nil {
 		return err
+	}
+	if err := c.list(ctx); err != nil {
+		return errors.Join(err, c.leave(ctx))
 	}
 	if err := c.Engine.Start(); err != nil {
 		return errors.Join(err, c.leave(ctx))
@@ -108,10 +113,20 @@ func (c *managedConsumer) Shutdown() error {
 	return c.leave(ctx)
 }
 
-func (c *managedConsumer) join(ctx context.Context) error {
-	if err := route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.With(c.member) }); err != nil {
-		return err
-	}
+// enter puts this process into the roster; repeated calls change nothing.
+func (c *managedConsumer) enter(ctx context.Context) error {
+	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster {
+		for _, m := range r.Members {
+			if m.ClientID == c.member.ClientID {
+				return r
+			}
+		}
+		return r.With(c.member)
+	})
+}
+
+// list makes the group one of the unit's managed groups.
+func (c *managedConsumer) list(ctx context.Context) error {
 	return route.UpdateUnits(ctx, c.unit.store, func(units *msha.Units) (*msha.Units, error) {
 		out := &msha.Units{Units: slices.Clone(units.Units)}
 		for i, info := range out.Units {

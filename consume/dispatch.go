@@ -51,7 +51,7 @@ func (e *Engine) work() {
 func (e *Engine) take() []*item {
 	var batch, kept []*item
 	for i, it := range e.ready {
-		if len(batch) == e.set.batch || e.state != 1 || e.suspended {
+		if len(batch) == e.set.batch || e.state != stateStarted || e.suspended {
 			if len(kept) == 0 {
 				e.ready = e.ready[i:]
 				return batch
@@ -124,7 +124,9 @@ func (e *Engine) refuse(it *item, r filter.Record) {
 // acknowledged takes a message out of its local queue's order; the lock is held.
 func (e *Engine) acknowledged(it *item) {
 	if it.rescan {
-		e.rescans--
+		if e.rescans--; e.rescans == 0 {
+			e.poke(e.soon) // a switch may be waiting to see how far the take-over is
+		}
 	} else {
 		it.h.acknowledge(it.raw.QueueOffset)
 	}

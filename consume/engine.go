@@ -25,6 +25,15 @@ type subscription struct {
 	version  int64
 }
 
+type state int
+
+const (
+	stateNew state = iota
+	stateStarted
+	stateStopping // nothing starts any more, what runs is waited for
+	stateStopped
+)
+
 // Engine is a push consumer. It implements client-go's rocketmq.PushConsumer; its methods are safe for concurrent use.
 type Engine struct {
 	cfg    Config
@@ -38,11 +47,12 @@ type Engine struct {
 
 	notify chan struct{} // membership changed
 	scan   chan struct{} // something may have to be re-scanned
+	soon   chan struct{} // facts are worth publishing before their time
 
 	mu        sync.Mutex // everything below
 	changed   chan struct{}
 	tracker   *filter.Tracker
-	state     int // 0 new, 1 started, 2 stopping, 3 stopped
+	state     state
 	suspended bool
 	subs      map[string]*subscription
 	queues    map[remoting.Queue]*held
@@ -54,6 +64,7 @@ type Engine struct {
 	logs      map[remoting.Queue]*logReader
 	table     *msha.Table
 	tasks     map[string]string // switch ids of fenced sets
+	acked     map[string]uint64 // by broker: highest version acknowledged in its log
 	publishMu sync.Mutex        // one publication at a time
 }
 
@@ -70,8 +81,8 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 	rand.Read(id[:]) //nolint:errcheck // never fails
 	e := &Engine{
 		cfg: cfg.withDefaults(), set: set, writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
-		notify: make(chan struct{}, 1), scan: make(chan struct{}, 1), changed: make(chan struct{}),
-		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, logs: map[remoting.Queue]*logReader{}, tasks: map[string]string{},
+		notify: make(chan struct{}, 1), scan: make(chan struct{}, 1), soon: make(chan struct{}, 1), changed: make(chan struct{}),
+		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, logs: map[remoting.Queue]*logReader{}, tasks: map[string]string{}, acked: map[string]uint64{},
 	}
 	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)
 	e.tracker = filter.NewTracker(cfg.Unit, set.group, cfg.ClientID, e.writer)
@@ -82,14 +93,14 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 // startTimeout bounds the first contact with the brokers.
 const startTimeout = 30 * time.Second
 
-// Start registers at the brokers, reads the facts to their end and begins to consume. It blocks for that, at most 30 s.
+// Start enters the roster, registers at the brokers, reads the routing table and begins to consume. It blocks for that, at most 30 s.
 func (e *Engine) Start() error {
 	e.mu.Lock()
-	if e.state != 0 {
+	if e.state != stateNew {
 		e.mu.Unlock()
 		return msha.Errorf("consume.start", "group "+e.set.group, "make a new consumer", "consumer %w or started", msha.ErrClosed)
 	}
-	e.state = 1
+	e.state = stateStarted
 	e.applyTable(e.cfg.Router.Table())
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
@@ -103,6 +114,7 @@ func (e *Engine) Start() error {
 		e.wg.Go(e.work)
 	}
 	e.wg.Go(e.members)
+	e.wg.Go(e.watchTable)
 	e.wg.Go(e.followTable)
 	e.wg.Go(e.publishLoop)
 	e.wg.Go(e.rescanLoop)
@@ -116,10 +128,7 @@ func (e *Engine) begin(ctx context.Context) error {
 	if err := e.openLogs(ctx); err != nil {
 		return err
 	}
-	if err := e.heartbeat(ctx); err != nil {
-		return err
-	}
-	return e.catchUp(ctx)
+	return e.heartbeat(ctx)
 }
 
 // Subscribe adds a topic before or after Start; the handler gets the messages this unit has to process, under the home topic's name.
@@ -214,13 +223,13 @@ const shutdownTimeout = 60 * time.Second
 // unregisters. What a handler that did not end in time finishes later may repeat. Repeated calls do nothing.
 func (e *Engine) Shutdown() error {
 	e.mu.Lock()
-	if e.state != 1 {
-		e.state = 3
+	if e.state != stateStarted {
+		e.state = stateStopped
 		e.mu.Unlock()
 		e.cancel()
 		return nil
 	}
-	e.state = 2
+	e.state = stateStopping
 	e.broadcast()
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, shutdownTimeout)
@@ -234,7 +243,7 @@ func (e *Engine) Shutdown() error {
 		}
 	}
 	e.mu.Lock()
-	e.state = 3
+	e.state = stateStopped
 	e.broadcast()
 	e.mu.Unlock()
 	e.cancel()

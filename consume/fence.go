@@ -11,83 +11,137 @@ import (
 	"github.com/go-msha/msha/filter"
 )
 
-// applyTable makes a table the one that decides; the lock is held.
+// applyTable makes a table the one that decides, unless a newer one does already; the lock is held.
 func (e *Engine) applyTable(t *msha.Table) {
+	if e.table != nil && t.Version <= e.table.Version {
+		return
+	}
 	e.table = t
 	e.tracker.SetTable(t)
 	e.unpark()
 }
 
-// followTable applies newer tables until the engine ends.
-func (e *Engine) followTable() {
-	for e.ctx.Err() == nil {
-		e.mu.Lock()
-		old := e.table
-		e.mu.Unlock()
+func (e *Engine) currentTable() *msha.Table {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.table
+}
+
+// watchTable applies newer tables until the engine ends.
+func (e *Engine) watchTable() {
+	for {
 		select {
-		case <-e.cfg.Router.Changed(old.Version):
+		case <-e.cfg.Router.Changed(e.currentTable().Version):
 		case <-e.ctx.Done():
 			return
 		}
-		t := e.cfg.Router.Table()
 		e.mu.Lock()
-		e.applyTable(t)
+		e.applyTable(e.cfg.Router.Table())
 		e.mu.Unlock()
+	}
+}
+
+// followTable does what each table asks for, until the engine ends.
+func (e *Engine) followTable() {
+	last := &msha.Table{}
+	for {
+		if err := e.await(e.ctx, func() bool { return e.table.Version > last.Version }); err != nil {
+			return
+		}
+		t := e.currentTable()
+		gained := e.announce(last, t)
 		for {
-			err := e.react(old, t)
+			err := e.react(t)
 			if err == nil || e.ctx.Err() != nil || errors.Is(err, errNewer) {
 				break
 			}
 			e.cfg.Logger.Warn("routing table not acknowledged, trying again", "version", t.Version, "error", err)
 			e.pause(retryInterval)
 		}
+		for _, task := range gained {
+			e.cfg.Logger.Info(fmt.Sprintf("Complete process MSHA route switch: task=%s", task))
+		}
+		last = t
 	}
 }
 
 var errNewer = errors.New("a newer table is there")
 
-// react does what a new table asks for: fence first (what runs ends, facts are published, Ack), then catch up and re-scan.
-func (e *Engine) react(old, t *msha.Table) error {
-	gained := e.announce(old, t)
-	newer := e.cfg.Router.Changed(t.Version)
-	ctx, cancel := context.WithCancel(e.ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-newer:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	if err := e.await(ctx, e.tracker.Drained); err != nil {
-		return e.unlessNewer(err)
-	}
-	if err := e.publish(ctx); err != nil {
-		return e.unlessNewer(err)
-	}
-	ack := filter.Record{Kind: filter.Ack, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Version: t.Version}
-	brokers, err := e.cfg.Cluster.Brokers(ctx)
+// react brings the engine to where the table wants it: what it no longer lets start has ended, facts are published, the version is
+// acknowledged; then the log is read up to the acknowledgement and what the table gives is looked for.
+func (e *Engine) react(t *msha.Table) error {
+	newer := false
+	err := e.await(e.ctx, func() bool {
+		newer = e.table.Version > t.Version
+		return newer || e.tracker.Drained()
+	})
 	if err != nil {
-		return e.unlessNewer(err)
+		return err
 	}
-	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
-		if err := e.appendLog(ctx, broker, ack); err != nil {
-			return e.unlessNewer(err)
-		}
+	if newer {
+		return errNewer
 	}
-	if err := e.catchUp(ctx); err != nil {
-		return e.unlessNewer(err)
+	if err := e.publish(e.ctx); err != nil {
+		return err
 	}
-	for _, task := range gained {
-		e.cfg.Logger.Info(fmt.Sprintf("Complete process MSHA route switch: task=%s", task))
+	ends, err := e.acknowledge(e.ctx, t.Version)
+	if err != nil {
+		return err
 	}
+	if err := e.readTo(e.ctx, ends); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tracker.CaughtUp(t.Version)
+	e.unpark()
 	e.poke(e.scan)
 	return nil
 }
 
-func (e *Engine) unlessNewer(err error) error {
-	if e.ctx.Err() == nil && errors.Is(err, context.Canceled) {
-		return errNewer
+// acknowledge appends Ack to the log of every broker that has not got this version yet; it returns the ends of the logs as they were
+// afterwards. A broker that is not registered gets its Ack when it comes back.
+func (e *Engine) acknowledge(ctx context.Context, version uint64) (ends map[string]int64, err error) {
+	brokers, err := e.cfg.Cluster.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.openLogs(ctx); err != nil {
+		return nil, err
+	}
+	ends = map[string]int64{}
+	ack := filter.Record{Kind: filter.Ack, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Version: version}
+	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
+		end, err := e.appendLog(ctx, broker, ack)
+		if err != nil {
+			return nil, err
+		}
+		ends[broker] = end
+		e.mu.Lock()
+		e.acked[broker] = max(e.acked[broker], version)
+		e.mu.Unlock()
+	}
+	return ends, nil
+}
+
+// acknowledgeReturned repeats the last Ack for brokers that were away when it was written.
+func (e *Engine) acknowledgeReturned(ctx context.Context) error {
+	brokers, err := e.cfg.Cluster.Brokers(ctx)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	var version uint64
+	for _, v := range e.acked {
+		version = max(version, v)
+	}
+	missing := false
+	for broker := range brokers {
+		missing = missing || e.acked[broker] < version
+	}
+	e.mu.Unlock()
+	if missing {
+		_, err = e.acknowledge(ctx, version)
 	}
 	return err
 }

@@ -108,59 +108,44 @@ func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 	e.unpark()
 }
 
-// readLog returns once everything the unit's own logs held at the time of the call is applied.
-func (e *Engine) readLog(ctx context.Context) error {
-	e.mu.Lock()
-	var own []*logReader
-	for _, l := range e.logs {
-		if l.own {
-			own = append(own, l)
+// readTo returns once the unit's own logs are applied up to the given ends, by broker.
+func (e *Engine) readTo(ctx context.Context, ends map[string]int64) error {
+	return e.await(ctx, func() bool {
+		for _, l := range e.logs {
+			if l.own && l.next < ends[l.queue.Broker] {
+				return false
+			}
 		}
-	}
-	e.mu.Unlock()
-	for _, l := range own {
-		end, err := e.cfg.Cluster.MaxOffset(ctx, l.queue)
-		if err != nil {
-			return err
-		}
-		if err := e.await(ctx, func() bool { return l.next >= end }); err != nil {
-			return err
-		}
-	}
-	return nil
+		return true
+	})
 }
 
-// catchUp reads the log to its end under the table that is applied now.
-func (e *Engine) catchUp(ctx context.Context) error {
-	e.mu.Lock()
-	version := e.table.Version
-	e.mu.Unlock()
-	if err := e.readLog(ctx); err != nil {
+// readLog returns once everything that one broker acknowledged for its log before the call is applied. A queue's maximum may lag
+// behind what was acknowledged, so the end is that of a record written now.
+func (e *Engine) readLog(ctx context.Context, broker string) error {
+	end, err := e.appendLog(ctx, broker, filter.Record{Kind: filter.Ack, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer})
+	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.tracker.CaughtUp(version)
-	e.unpark()
-	return nil
+	return e.readTo(ctx, map[string]int64{broker: end})
 }
 
-// appendLog writes records to the log of one broker and waits for its answer.
-func (e *Engine) appendLog(ctx context.Context, broker string, rs ...filter.Record) error {
+// appendLog writes records to the log of one broker, waits for its answer and returns the log's end behind them.
+func (e *Engine) appendLog(ctx context.Context, broker string, rs ...filter.Record) (end int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
-	_, err := e.cfg.Cluster.Send(ctx, q, readerGroup, &remoting.Message{Body: filter.EncodeRecords(rs), Properties: map[string]string{msha.PropertyUnit: e.cfg.Unit}})
-	if errors.Is(err, remoting.ErrStored) {
-		return nil
+	res, err := e.cfg.Cluster.Send(ctx, q, readerGroup, &remoting.Message{Body: filter.EncodeRecords(rs), Properties: map[string]string{msha.PropertyUnit: e.cfg.Unit}})
+	if err != nil && !errors.Is(err, remoting.ErrStored) {
+		return 0, err
 	}
-	return err
+	return res.QueueOffset + 1, nil
 }
 
 // insist repeats an append until it succeeds or ctx ends: records may be in the log twice, which changes nothing.
 func (e *Engine) insist(ctx context.Context, broker string, rs ...filter.Record) error {
 	for {
-		err := e.appendLog(ctx, broker, rs...)
+		_, err := e.appendLog(ctx, broker, rs...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

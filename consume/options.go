@@ -18,6 +18,8 @@ type Config struct {
 	Cluster      *remoting.Cluster
 	Router       msha.Router
 	ClientID     string                                                  // unique; what brokers and the roster list
+	Enter        func(ctx context.Context) error                         // puts ClientID into the roster, repeatable; nil: there is no roster
+	Fresh        func(ctx context.Context) (*msha.Table, error)          // reads the table linearizably; nil: Router is as good
 	GateWindow   time.Duration                                           // G of design section 7; 0: 30 s
 	PublishEvery time.Duration                                           // how often facts are published; 0: 1 s
 	Tick         time.Duration                                           // how often members and topics are looked at; 0: 3 s
@@ -34,6 +36,13 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Tick <= 0 {
 		c.Tick = 3 * time.Second
+	}
+	if c.Enter == nil {
+		c.Enter = func(context.Context) error { return nil }
+	}
+	if c.Fresh == nil {
+		router := c.Router
+		c.Fresh = func(context.Context) (*msha.Table, error) { return router.Table(), nil }
 	}
 	if c.OtherUnits == nil {
 		c.OtherUnits = func() []string { return nil }

@@ -16,11 +16,12 @@ func (e *Engine) publishLoop() {
 	for {
 		select {
 		case <-tick.C:
-			if err := e.publish(e.ctx); err != nil && e.ctx.Err() == nil {
-				e.cfg.Logger.Warn("facts not published, trying again", "error", err)
-			}
+		case <-e.soon:
 		case <-e.ctx.Done():
 			return
+		}
+		if err := e.publish(e.ctx); err != nil && e.ctx.Err() == nil {
+			e.cfg.Logger.Warn("facts not published, trying again", "error", err)
 		}
 	}
 }
@@ -46,7 +47,7 @@ func (e *Engine) publish(ctx context.Context) error {
 	for i, part := range parts {
 		for len(part.Records) > 0 {
 			n := min(len(part.Records), maxRecords)
-			if err := e.appendLog(ctx, part.Log, part.Records[:n]...); err != nil {
+			if _, err := e.appendLog(ctx, part.Log, part.Records[:n]...); err != nil {
 				all = errors.Join(all, err)
 				e.mu.Lock()
 				e.tracker.Restore(part)

@@ -135,12 +135,11 @@ func present(m *remoting.Message, topic string, q remoting.Queue) *primitive.Mes
 	return out
 }
 
-// pullLoop reads a queue in order until it is given up.
+// pullLoop reads an opened queue in order until it is given up.
 func (e *Engine) pullLoop(h *held, sub *subscription) {
-	defer close(h.done)
 	backoff := retryInterval
 	for h.ctx.Err() == nil {
-		err := e.await(h.ctx, func() bool { return int64(len(h.entries)) < e.set.threshold && e.state == 1 })
+		err := e.await(h.ctx, func() bool { return int64(len(h.entries)) < e.set.threshold && e.state == stateStarted })
 		if err != nil {
 			return
 		}

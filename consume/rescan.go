@@ -31,9 +31,6 @@ func (e *Engine) rescanLoop() {
 }
 
 func (e *Engine) rescan() error {
-	if err := e.readLog(e.ctx); err != nil {
-		return err
-	}
 	e.mu.Lock()
 	queues := e.tracker.Held()
 	e.mu.Unlock()

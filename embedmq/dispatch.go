@@ -110,14 +110,11 @@ func (c *Cluster) carryOut(r *request, f *Fault, handler func(*request) *remotin
 	return answer
 }
 
-// gate holds requests back until the server's state is complete.
+// gate holds requests back until the server's state is complete. A request that was read is served even if its connection ended
+// meanwhile: clients send their last offsets one way and close.
 func gate(ready <-chan struct{}, h remoting.Handler) remoting.Handler {
 	return func(ctx context.Context, conn *remoting.Conn, cmd *remoting.Command) *remoting.Command {
-		select {
-		case <-ready:
-			return h(ctx, conn, cmd)
-		case <-ctx.Done():
-			return nil
-		}
+		<-ready
+		return h(ctx, conn, cmd)
 	}
 }

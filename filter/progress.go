@@ -12,3 +12,13 @@ func (f *Facts) Progress(k Key, hash string) (left, pending int64) {
 	}
 	return left, pending
 }
+
+// NewestAck is the highest table version anybody acknowledged in the unit's log.
+func (t *Tracker) NewestAck() (version uint64) {
+	for _, byLog := range t.facts.acks {
+		for _, v := range byLog {
+			version = max(version, v)
+		}
+	}
+	return version
+}

@@ -69,6 +69,16 @@ func (c *clusters) Acks(ctx context.Context, unit string) (acks map[string]uint6
 	return acks, err
 }
 
+// Mark implements switchplan.Cluster.
+func (c *clusters) Mark(ctx context.Context, unit string, version uint64) error {
+	l, _, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return err
+	}
+	_, err = l.append(ctx, []filter.Record{{Kind: filter.Ack, Client: c.id, Writer: c.id, Version: version}})
+	return err
+}
+
 // Clients implements switchplan.Cluster.
 func (c *clusters) Clients(ctx context.Context, unit, group string) ([]string, error) {
 	l, _, _, err := c.unit(ctx, unit)

@@ -20,7 +20,7 @@ type Options struct {
 	Steps           []msha.Step        // users' own steps, with the phase they come after in the same position of After
 	After           []string           // phases of Steps
 	GateWindow      time.Duration      // G of the agents; 0: 30 s
-	Poll            time.Duration      // between two looks at acknowledgements and progress; 0: 50 ms
+	Poll            time.Duration      // between two looks at acknowledgements and progress; 0: 10 ms
 	TakeOverTimeout time.Duration      // how long /switch waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration      // an order unchanged for so long is finished by this manager; 0: 3 s
 	CloseTimeout    time.Duration      // how long Close waits for running switches before it cuts them short; 0: 10 s

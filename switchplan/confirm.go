@@ -134,8 +134,14 @@ func (r *run) drain(ctx context.Context) error {
 	return r.until(ctx, Drain, r.unconfirmed)
 }
 
-// confirm looks once more at everybody, then takes the dead out of the roster.
+// confirm looks once more at everybody, then takes the dead out of the roster. The mark comes first: a process that joins again after a
+// long absence is either seen by the looks that follow, or sees the mark.
 func (r *run) confirm(ctx context.Context) (string, error) {
+	for _, unit := range losers(&r.order.Plan) {
+		if err := r.o.Cluster.Mark(ctx, unit, r.order.Version); err != nil {
+			return "", err
+		}
+	}
 	var dead []string
 	err := r.until(ctx, Confirm, func(s *sighting) []string {
 		if waiting := append(r.unconfirmed(s), s.strangers...); len(waiting) > 0 {

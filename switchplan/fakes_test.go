@@ -198,6 +198,10 @@ func (p *process) Acks(ctx context.Context, unit string) (acks map[string]uint64
 	return acks, err
 }
 
+func (p *process) Mark(ctx context.Context, _ string, _ uint64) error {
+	return p.do(ctx, func() error { return nil })
+}
+
 func (p *process) Clients(ctx context.Context, unit, group string) (ids []string, err error) {
 	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return nil })
 	return ids, err

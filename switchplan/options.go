@@ -43,6 +43,9 @@ type Cluster interface {
 	// Acks reads the unit's log and returns for each client the highest table version it acknowledged in the log of every
 	// broker; a client that is missing in one broker's log has version 0.
 	Acks(ctx context.Context, unit string) (map[string]uint64, error)
+	// Mark writes a fenced version into the unit's log on every broker: a process that joins again without the metastore sees there
+	// that its table is too old (design section 7, Gate).
+	Mark(ctx context.Context, unit string, version uint64) error
 	// Clients lists the client ids in the consumer connection lists of a group on any broker of the unit.
 	Clients(ctx context.Context, unit, group string) ([]string, error)
 }
@@ -92,7 +95,7 @@ type Options struct {
 	Manager         string               // identity of this process in work orders; "": random
 	Steps           map[string]msha.Step // users' own steps by name, for orders that another process began
 	GateWindow      time.Duration        // G of the agents; 0: 30 s
-	Poll            time.Duration        // between two looks at acknowledgements and progress; 0: 50 ms
+	Poll            time.Duration        // between two looks at acknowledgements and progress; 0: 10 ms
 	TakeOverTimeout time.Duration        // how long Run waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration        // an order unchanged for so long is another executor's to finish; 0: 3 s
 	Logger          *slog.Logger         // nil: slog.Default()
@@ -110,7 +113,7 @@ func (o *Options) withDefaults() Options {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&out.GateWindow, 30 * time.Second}, {&out.Poll, 50 * time.Millisecond}, {&out.TakeOverTimeout, 30 * time.Second}, {&out.ResumeAfter, 3 * time.Second}} {
+	}{{&out.GateWindow, 30 * time.Second}, {&out.Poll, 10 * time.Millisecond}, {&out.TakeOverTimeout, 30 * time.Second}, {&out.ResumeAfter, 3 * time.Second}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type Client struct {
 	mu     sync.Mutex
 	conns  map[string]*clientConn
 	closed bool
+	ctx    context.Context // ends with Close: dials give up
+	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
@@ -48,6 +51,7 @@ func NewClient(o *Options) *Client {
 	if c.opts.DialTimeout <= 0 {
 		c.opts.DialTimeout = 3 * time.Second
 	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
@@ -62,6 +66,7 @@ type clientConn struct {
 	mu      sync.Mutex
 	pending map[int32]chan *Command
 	dropped error // set once, before the pending channels are closed
+	gone    chan struct{}
 }
 
 // Call sends a request and waits for its response. It returns ctx's error when ctx ends first, ErrDropped at once when the connection
@@ -71,6 +76,27 @@ func (c *Client) Call(ctx context.Context, addr string, req *Command) (*Command,
 	if err != nil {
 		return nil, err
 	}
+	return conn.wait(ctx, req, answer)
+}
+
+// callOn is Call on one connection: it fails with ErrDropped once that has ended.
+func (c *Client) callOn(ctx context.Context, conn *clientConn, req *Command) (*Command, error) {
+	frame, err := c.encode(req)
+	if err != nil {
+		return nil, err
+	}
+	answer, ok := conn.expect(req.Opaque)
+	if !ok {
+		return nil, conn.dropError()
+	}
+	if err := c.write(ctx, conn, frame); err != nil {
+		conn.forget(req.Opaque)
+		return nil, err
+	}
+	return conn.wait(ctx, req, answer)
+}
+
+func (conn *clientConn) wait(ctx context.Context, req *Command, answer <-chan *Command) (*Command, error) {
 	defer conn.forget(req.Opaque)
 	select {
 	case resp, ok := <-answer:
@@ -95,10 +121,7 @@ func (c *Client) Oneway(ctx context.Context, addr string, req *Command) error {
 
 // start writes the request; a connection found dead before anything was written is replaced once.
 func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientConn, chan *Command, error) {
-	if c.opts.Sign != nil {
-		c.opts.Sign(req)
-	}
-	frame, err := AppendFrame(nil, req, c.opts.Serialization)
+	frame, err := c.encode(req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,6 +145,13 @@ func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientC
 	}
 }
 
+func (c *Client) encode(req *Command) ([]byte, error) {
+	if c.opts.Sign != nil {
+		c.opts.Sign(req)
+	}
+	return AppendFrame(nil, req, c.opts.Serialization)
+}
+
 func (c *Client) connect(ctx context.Context, addr string) (*clientConn, error) {
 	c.mu.Lock()
 	if c.closed {
@@ -130,7 +160,7 @@ func (c *Client) connect(ctx context.Context, addr string) (*clientConn, error) 
 	}
 	conn := c.conns[addr]
 	if conn == nil {
-		conn = &clientConn{addr: addr, ready: make(chan struct{}), writing: make(chan struct{}, 1), pending: map[int32]chan *Command{}}
+		conn = &clientConn{addr: addr, ready: make(chan struct{}), writing: make(chan struct{}, 1), pending: map[int32]chan *Command{}, gone: make(chan struct{})}
 		c.conns[addr] = conn
 		c.wg.Add(1)
 		go c.run(conn)
@@ -152,7 +182,7 @@ func (c *Client) run(conn *clientConn) {
 	defer c.wg.Done()
 	nc, err := c.dial(conn.addr)
 	if err != nil {
-		conn.err = fmt.Errorf("connect to %s: %w", conn.addr, err)
+		conn.err = fmt.Errorf("connect to %s: %w", conn.addr, c.cause(err))
 		c.remove(conn)
 		conn.drop(conn.err)
 		close(conn.ready)
@@ -169,19 +199,27 @@ func (c *Client) run(conn *clientConn) {
 	err = c.read(conn)
 	nc.Close() //nolint:errcheck // ended already
 	c.remove(conn)
-	conn.drop(err)
+	conn.drop(c.cause(err))
 	c.opts.Logger.Debug("connection ended", "addr", conn.addr, "cause", err)
 	if c.opts.OnDrop != nil {
 		c.opts.OnDrop(conn.addr)
 	}
 }
 
+// cause says that the client was closed where that is why a connection ended.
+func (c *Client) cause(err error) error {
+	if c.ctx.Err() != nil {
+		return fmt.Errorf("remoting client: %w", msha.ErrClosed)
+	}
+	return err
+}
+
 func (c *Client) dial(addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: c.opts.DialTimeout}
 	if c.opts.TLS == nil {
-		return d.Dial("tcp", addr)
+		return d.DialContext(c.ctx, "tcp", addr)
 	}
-	return (&tls.Dialer{NetDialer: &d, Config: c.opts.TLS}).Dial("tcp", addr)
+	return (&tls.Dialer{NetDialer: &d, Config: c.opts.TLS}).DialContext(c.ctx, "tcp", addr)
 }
 
 func (c *Client) read(conn *clientConn) error {
@@ -223,17 +261,35 @@ func (c *Client) write(ctx context.Context, conn *clientConn, frame []byte) erro
 		return ctx.Err()
 	}
 	defer func() { <-conn.writing }()
-	deadline := time.Now().Add(writeTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	if err := ctx.Err(); err != nil { // nothing is written yet: the others' connection must not suffer
+		return err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.net.SetWriteDeadline(time.Unix(1, 0)) }) //nolint:errcheck // the write tells
-	defer stop()
+	deadline := time.Now().Add(writeTimeout)
+	own, ok := ctx.Deadline()
+	if ok && own.Before(deadline) {
+		deadline = own
+	}
 	conn.net.SetWriteDeadline(deadline) //nolint:errcheck // the write tells
-	if _, err := conn.net.Write(frame); err != nil {
-		conn.net.Close() //nolint:errcheck // a frame may be half written: the stream is unusable
-		if ctx.Err() != nil {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		conn.net.SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // the write tells
+		close(interrupted)
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted // or it would end the next writer's deadline
+		}
+	}()
+	if n, err := conn.net.Write(frame); err != nil {
+		timedOut := errors.Is(err, os.ErrDeadlineExceeded)
+		if n > 0 || !timedOut || c.opts.TLS != nil { // a frame is half written, or the stream is broken: it is unusable
+			conn.net.Close() //nolint:errcheck // its reader reports
+		}
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case timedOut && deadline.Equal(own): // the socket's timer was faster than the context's
+			return context.DeadlineExceeded
 		}
 		return fmt.Errorf("write to %s: %w: %w", conn.addr, ErrDropped, err)
 	}
@@ -248,8 +304,9 @@ func (c *Client) remove(conn *clientConn) {
 	}
 }
 
-// Close ends all connections; calls in flight fail. It waits for the client's goroutines, at most one dial timeout.
+// Close ends all connections and waits for the client's goroutines; calls in flight fail with ErrDropped and msha.ErrClosed.
 func (c *Client) Close() {
+	c.cancel()
 	c.mu.Lock()
 	c.closed = true
 	for _, conn := range c.conns {
@@ -294,6 +351,7 @@ func (c *clientConn) drop(cause error) {
 		cause = net.ErrClosed
 	}
 	c.dropped = cause
+	close(c.gone)
 	for opaque, ch := range c.pending {
 		delete(c.pending, opaque)
 		close(ch)

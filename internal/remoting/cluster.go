@@ -14,7 +14,12 @@ import (
 type Cluster struct {
 	client      *Client
 	nameServers []string
+	*addresses
+	pins *pins // nil: connections are replaced when they end
+}
 
+// addresses is what a cluster and its pinned views found out.
+type addresses struct {
 	mu      sync.Mutex
 	last    int               // name server that answered last
 	masters map[string]string // broker name -> address
@@ -22,7 +27,7 @@ type Cluster struct {
 
 // NewCluster returns the cluster behind the name servers; entries may hold several addresses separated by ";". It does not block.
 func NewCluster(nameServers []string, c *Client) *Cluster {
-	cl := &Cluster{client: c, masters: map[string]string{}}
+	cl := &Cluster{client: c, addresses: &addresses{masters: map[string]string{}}}
 	for _, entry := range nameServers {
 		for _, addr := range strings.Split(entry, ";") {
 			if addr = strings.TrimSpace(addr); addr != "" {
@@ -69,6 +74,17 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 
 // call asks the master of a broker by name; errors other than answers drop the cached address.
 func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*Command, string, error) {
+	if c.pins != nil {
+		conn, err := c.pinned(ctx, broker)
+		if err != nil {
+			return nil, "", err
+		}
+		resp, err := c.client.callOn(ctx, conn, req)
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%s: broker %s: %w", op, broker, err)
+		}
+		return resp, conn.addr, err
+	}
 	addr, err := c.MasterAddr(ctx, "", broker)
 	if err != nil {
 		return nil, "", err

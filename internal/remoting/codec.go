@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strconv"
 
 	"github.com/go-msha/msha"
 )
@@ -80,13 +82,10 @@ func appendBinaryHeader(dst []byte, c *Command) ([]byte, error) {
 		return dst, errFrame("code %d does not fit", c.Code)
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(int16(c.Code)))
-	lang := byte(7)
-	for i, l := range languages {
-		if l == c.Language {
-			lang = byte(i)
-		}
+	if c.Version < 0 || c.Version > math.MaxUint16 || c.Flag < math.MinInt32 || c.Flag > math.MaxInt32 {
+		return dst, errFrame("version %d or flag %d does not fit", c.Version, c.Flag)
 	}
-	dst = append(dst, lang)
+	dst = append(dst, languageCode(c.Language))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(c.Version))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(c.Opaque))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(c.Flag))
@@ -107,6 +106,16 @@ func appendBinaryHeader(dst []byte, c *Command) ([]byte, error) {
 	return dst, nil
 }
 
+func languageCode(name string) byte {
+	if i := slices.Index(languages, name); i >= 0 {
+		return byte(i)
+	}
+	if n, err := strconv.ParseUint(name, 10, 8); err == nil {
+		return byte(n)
+	}
+	return byte(slices.Index(languages, "OTHER"))
+}
+
 // ReadFrame reads one frame without its length into buf, grown as needed. io.EOF only between frames.
 func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
 	var head [4]byte
@@ -117,18 +126,23 @@ func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
 	if n < 4 || n > MaxFrame {
 		return nil, errFrame("length %d", n)
 	}
-	if cap(buf) < n {
-		buf = make([]byte, n)
-	}
-	buf = buf[:n]
-	if _, err := io.ReadFull(r, buf); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+	buf = buf[:0]
+	for len(buf) < n {
+		have := len(buf)
+		buf = slices.Grow(buf, min(n-have, max(have, readStep)))
+		buf = buf[:min(n, cap(buf))]
+		if _, err := io.ReadFull(r, buf[have:]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
 		}
-		return nil, err
 	}
 	return buf, nil
 }
+
+// readStep bounds what is allocated for bytes that have not arrived: a peer that only claims a large frame costs no more.
+const readStep = 1 << 20
 
 // DecodeFrame decodes a frame without its length. The body aliases frame.
 func DecodeFrame(frame []byte) (*Command, Serialization, error) {

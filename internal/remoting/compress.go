@@ -3,16 +3,21 @@ package remoting
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/go-msha/msha"
 )
 
 // maxPlain bounds a decompressed body: a corrupt one must not exhaust memory.
 const maxPlain = 64 << 20
 
-// PlainBody returns the body as its producer gave it. It does not change m.
+// PlainBody returns the body as its producer gave it; ErrInvalid if it does not decompress, ErrTooLarge beyond 64 MiB. It does not
+// change m.
 func (m *Message) PlainBody() ([]byte, error) {
 	if m.SysFlag&SysCompressed == 0 {
 		return m.Body, nil
@@ -38,11 +43,18 @@ func (m *Message) PlainBody() ([]byte, error) {
 		return nil, errMessage("unknown compression in sysFlag %#x", m.SysFlag)
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, maxPlain+1))
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return nil, tooLong()
+	}
 	if err != nil {
 		return nil, errMessage("compressed body: %v", err)
 	}
 	if len(plain) > maxPlain {
-		return nil, errMessage("body of more than %d bytes", maxPlain)
+		return nil, tooLong()
 	}
 	return plain, nil
+}
+
+func tooLong() error {
+	return fmt.Errorf("remoting message: plain body %w: the limit is %d bytes", msha.ErrTooLarge, maxPlain)
 }

@@ -27,6 +27,8 @@ func (e *BrokerError) Is(target error) bool {
 		return e.Code == RespTopicNotExist || e.Code == RespQueryNotFound || e.Code == RespSubscriptionGroupAbsent || e.Code == RespConsumerNotOnline
 	case msha.ErrTooLarge:
 		return e.Code == RespMessageIllegal
+	case msha.ErrUnsupported:
+		return e.Code == RespRequestCodeNotSupported || e.Code == RespVersionNotSupported
 	case ErrStored:
 		return e.Code == RespFlushDiskTimeout || e.Code == RespFlushSlaveTimeout || e.Code == RespSlaveNotAvailable
 	}

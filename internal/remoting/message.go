@@ -127,7 +127,7 @@ func appendHost(dst []byte, h netip.AddrPort, v6 bool) []byte {
 func AppendMessage(dst []byte, m *Message) []byte {
 	start := len(dst)
 	magic := int32(magicV1)
-	if len(m.Topic) > math.MaxUint8 {
+	if len(m.Topic) > math.MaxInt8 {
 		magic = magicV2
 	}
 	be := binary.BigEndian
@@ -213,6 +213,9 @@ func ParseMessageID(id string) (netip.AddrPort, int64, error) {
 		return netip.AddrPort{}, 0, errMessage("id %.80q", id)
 	}
 	r := reader{b: b}
-	host := r.host(len(b) == 28)
-	return host, r.int64(), nil
+	host, off := r.host(len(b) == 28), r.int64()
+	if !strings.EqualFold(MessageID(host, off), id) { // a port that cannot be one, or an IPv4 address in the IPv6 form
+		return netip.AddrPort{}, 0, errMessage("id %.80q", id)
+	}
+	return host, off, nil
 }

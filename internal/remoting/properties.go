@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"math"
 	"sort"
 	"strings"
 )
@@ -10,18 +11,27 @@ const (
 	valueEnd = "\x02"
 )
 
+// MaxProperties is the most bytes of encoded properties that a message can carry.
+const MaxProperties = math.MaxInt16
+
+func propertiesSize(props map[string]string) int {
+	size := 0
+	for k, v := range props {
+		size += len(k) + len(v) + len(nameEnd) + len(valueEnd)
+	}
+	return size
+}
+
 // EncodeProperties gives the wire form of a message's properties, sorted by name. Names and values must not contain the two separator
 // characters \x01 and \x02; the producer side refuses them.
 func EncodeProperties(props map[string]string) string {
 	names := make([]string, 0, len(props))
-	size := 0
-	for k, v := range props {
+	for k := range props {
 		names = append(names, k)
-		size += len(k) + len(v) + 2
 	}
 	sort.Strings(names)
 	var b strings.Builder
-	b.Grow(size)
+	b.Grow(propertiesSize(props))
 	for _, k := range names {
 		b.WriteString(k)
 		b.WriteString(nameEnd)
@@ -33,7 +43,7 @@ func EncodeProperties(props map[string]string) string {
 
 // DecodeProperties is the inverse of EncodeProperties; entries without a name separator are dropped, as the Java client does.
 func DecodeProperties(s string) map[string]string {
-	props := make(map[string]string, strings.Count(s, valueEnd)+1)
+	props := map[string]string{}
 	for len(s) > 0 {
 		var item string
 		item, s, _ = strings.Cut(s, valueEnd)

@@ -2,8 +2,11 @@ package remoting
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/go-msha/msha"
 )
 
 // SendResult is where a message was stored.
@@ -30,7 +33,10 @@ func (c *Cluster) SendBatch(ctx context.Context, q Queue, group string, ms []*Me
 		size += len(m.Body) + 256
 	}
 	body := make([]byte, 0, size)
-	for _, m := range ms {
+	for i, m := range ms {
+		if n := propertiesSize(m.Properties); n > MaxProperties {
+			return nil, fmt.Errorf("send batch %s: properties of message %d %w: %d bytes, the limit is %d", q, i, msha.ErrTooLarge, n, MaxProperties)
+		}
 		body = AppendBatchItem(body, m)
 	}
 	envelope := &Message{}
