@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"regexp"
 	"sync"
 	"time"
 
@@ -131,10 +132,16 @@ func (e *Engine) begin(ctx context.Context) error {
 	return e.heartbeat(ctx)
 }
 
+// legalTopic is what brokers accept as a topic's name (RocketMQ's TopicValidator).
+var legalTopic = regexp.MustCompile(`^[%|a-zA-Z0-9_-]{1,127}$`)
+
 // Subscribe adds a topic before or after Start; the handler gets the messages this unit has to process, under the home topic's name.
 func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
 	if topic == "" || f == nil {
 		return msha.Errorf("consume.subscribe", topic, "", "%w: a topic and a handler are required", msha.ErrInvalid)
+	}
+	if !legalTopic.MatchString(topic) {
+		return msha.Errorf("consume.subscribe", topic, "use up to 127 letters, digits, _, -, % and |", "%w: no broker accepts this topic name", msha.ErrInvalid)
 	}
 	if selector.Type == consumer.SQL92 {
 		return msha.Errorf("consume.subscribe", topic, "use a tag expression", "%w: SQL filters are not there yet", msha.ErrUnsupported)

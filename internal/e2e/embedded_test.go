@@ -1,0 +1,35 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha/embedmq"
+)
+
+func init() { rlog.SetLogLevel("fatal") } // client-go's log is a process global
+
+type embedded struct{ *embedmq.Cluster }
+
+func (e embedded) restart(broker string) error { return e.Restart(broker, embedmq.KeepAll) }
+
+func onEmbedded(t *testing.T, names ...string) map[string]site {
+	out := map[string]site{}
+	for _, name := range names {
+		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{"broker-" + name}, DelayLevels: delayLevels})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		out[name] = embedded{c}
+	}
+	return out
+}
+
+func TestClosedLoop(t *testing.T)   { closedLoop(t, onEmbedded) }
+func TestUnderLoad(t *testing.T)    { underLoad(t, onEmbedded) }
+func TestContent(t *testing.T)      { content(t, onEmbedded) }
+func TestAborted(t *testing.T)      { aborted(t, onEmbedded) }
+func TestBrokerKilled(t *testing.T) { brokerKilled(t, onEmbedded) }
+func TestRefused(t *testing.T)      { refused(t, onEmbedded) }
+func TestWrongSetup(t *testing.T)   { wrongSetup(t, onEmbedded) }

@@ -1,0 +1,23 @@
+package e2e
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// clientGoLeaks are the goroutines that client-go's Shutdown is known to leave behind for up to the time they sleep, or for good.
+var clientGoLeaks = []goleak.Option{
+	goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),                                // of its trace context cache
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal.(*rmqClient).Start.func1.1"), // looks for name servers
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal.(*rmqClient).Start.func1.2"), // route updates
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal.(*rmqClient).Start.func1.3"), // heartbeats
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal.(*rmqClient).Start.func1.4"), // offsets of consumers
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal.(*rmqClient).Start.func1.5"), // rebalance
+	goleak.IgnoreAnyFunction("github.com/apache/rocketmq-client-go/v2/internal/remote.(*remotingClient).receiveResponse"),
+}
+
+// No package of ours may leave a goroutine behind.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, clientGoLeaks...)
+}
