@@ -3,6 +3,7 @@ package embedmq
 import (
 	"net/netip"
 
+	msha "github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -97,13 +98,21 @@ func (b *broker) start(addr string) error {
 	if err != nil {
 		return err
 	}
+	closed := false
 	b.c.locked(func() {
+		if closed = b.c.closed; closed {
+			return
+		}
 		b.srv, b.host, b.addr = l, l.addr, l.addr.String()
 		b.members, b.producers, b.locks = map[string]*groupMembers{}, map[string]map[string]*remoting.Conn{}, map[string]map[lockKey]*lockEntry{}
 		b.c.ns.registerAll(b)
 		b.arm()
 	})
 	close(ready)
+	if closed { // meanwhile
+		l.close()
+		return msha.Errorf("embedmq.start", b.name, "", "%w", msha.ErrClosed)
+	}
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (b *broker) arm() {
 	})
 }
 
-// deliver puts a delayed message where it was meant to go.
+// deliver puts a delayed message where it was meant to go. Like a real server it leaves the delay level among its properties.
 func (b *broker) deliver(rec *record) {
 	ms, err := remoting.DecodeMessages(rec.enc)
 	if err != nil {
@@ -75,7 +75,6 @@ func (b *broker) deliver(rec *record) {
 		return
 	}
 	m := ms[0]
-	delete(m.Properties, propDelay)
 	m.Topic = m.Properties[propRealTop]
 	m.QueueID, _ = strconv.Atoi(m.Properties[propRealQID])
 	if b.topics[m.Topic] == nil {

@@ -6,11 +6,16 @@
 //	defer c.Close()
 //	p, err := rocketmq.NewProducer(producer.WithNameServer([]string{c.NameServer()}))
 //
-// Behaviour follows RocketMQ 5.4.0 with its default configuration. Two rules that surprise:
+// Behaviour follows RocketMQ 5.4.0 with its default configuration, with one exception: here a message is visible to pulls
+// and in the maximum offset as soon as its send is answered, where a real server dispatches it to its queue milliseconds later. Rules
+// that surprise:
 //
 //   - A query for the offset of a group that has none (request 14) answers 0, not "not found", as long as the queue still
 //     begins at offset 0 and its first message is in memory, which here is always; with the header setZeroIfNotFound=false, or
 //     once the minimum was raised, it answers code 22. This is what ConsumerManageProcessor does.
+//   - A send to a topic without write permission is accepted. Clients see the permission in the route and stay away.
+//   - A delayed message keeps its DELAY property when it is delivered.
+//   - A single message with an empty body is refused with code 1; inside a batch it is fine.
 //   - While a group itself holds unexpired queue locks, each send to its retry topic goes to its dead-letter topic.
 //
 // Delayed messages, lock expiry, client expiry, store timestamps and delays of faults follow Options.Clock. Long polling follows

@@ -1,6 +1,6 @@
 package embedmq
 
-// Unserved lists, as "broker" or "namesrv" and code, the registered requests no client has sent so far.
+// Unserved lists the codes of the registered requests that no client has sent so far.
 func (c *Cluster) Unserved() (codes []int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -45,12 +45,14 @@ func (c *Cluster) Kill(name string) error {
 }
 
 // Restart starts a killed broker on its old port. Delayed messages that came due meanwhile are delivered at once. ErrNotFound
-// if there is no such broker, ErrInvalid if it is running.
+// if there is no such broker, ErrInvalid if it is running, ErrClosed after Close.
 func (c *Cluster) Restart(name string, t Tail) error {
 	c.mu.Lock()
 	b := c.brokers[name]
 	var err error
 	switch {
+	case c.closed:
+		err = msha.Errorf("embedmq.restart", name, "", "%w", msha.ErrClosed)
 	case b == nil:
 		err = msha.Errorf("embedmq.restart", name, "", "%w: %w", msha.ErrNotFound, errNoBroker)
 	case b.srv != nil:

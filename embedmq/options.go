@@ -22,6 +22,7 @@ type Options struct {
 	MaxPullMessages  int             // messages in one answer to a pull; default 32
 	MaxPullBytes     int             // bytes in one answer to a pull; default 256 KiB
 	ClientExpiry     time.Duration   // a client without heartbeat for this long is dropped from its groups; default 120s
+	LockExpiry       time.Duration   // a queue lock that was not renewed for this long is free; default 60s
 }
 
 func defaultDelayLevels() []time.Duration {
@@ -68,6 +69,9 @@ func (o *Options) withDefaults() *Options {
 	if d.ClientExpiry == 0 {
 		d.ClientExpiry = 120 * time.Second
 	}
+	if d.LockExpiry == 0 {
+		d.LockExpiry = 60 * time.Second
+	}
 	return &d
 }
 
@@ -84,7 +88,7 @@ func (o *Options) validate() error {
 		}
 		seen[b] = true
 	}
-	if o.DefaultQueues < 0 || o.MaxMessageSize < 0 || o.MaxPullMessages < 0 || o.MaxPullBytes < 0 || o.ClientExpiry < 0 {
+	if o.DefaultQueues < 0 || o.MaxMessageSize < 0 || o.MaxPullMessages < 0 || o.MaxPullBytes < 0 || o.ClientExpiry < 0 || o.LockExpiry < 0 {
 		bad("negative limit")
 	}
 	for i, d := range o.DelayLevels {

@@ -7,9 +7,6 @@ import (
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-// lockTime is how long a queue lock lasts without being renewed.
-const lockTime = 60 * time.Second
-
 type lockKey struct {
 	Topic  string `json:"topic"`
 	Broker string `json:"brokerName"`
@@ -27,7 +24,9 @@ type lockRequest struct {
 	Queues []lockKey `json:"mqSet"`
 }
 
-func (b *broker) expired(l *lockEntry) bool { return b.c.opts.Clock.Now().Sub(l.since) > lockTime }
+func (b *broker) expired(l *lockEntry) bool {
+	return b.c.opts.Clock.Now().Sub(l.since) > b.c.opts.LockExpiry
+}
 
 // holdsLocks tells whether anybody in the group holds a lock that has not expired.
 func (b *broker) holdsLocks(group string) bool {

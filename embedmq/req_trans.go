@@ -37,6 +37,7 @@ func (b *broker) endTransaction(r *request) *remoting.Command {
 		m.QueueID, _ = strconv.Atoi(m.Properties[propRealQID])
 		delete(m.Properties, propRealTop)
 		delete(m.Properties, propRealQID)
+		m.Properties[propTranID] = m.Properties[propUniqKey]
 		m.SysFlag |= remoting.SysTransCommit
 		m.PreparedOffset = phys
 		b.put(m)

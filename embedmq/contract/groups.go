@@ -2,6 +2,7 @@ package contract
 
 import (
 	"slices"
+	"time"
 
 	"github.com/go-msha/msha/internal/remoting"
 )
@@ -113,22 +114,37 @@ func subscriptions(e *env) {
 	e.want("subscribed now", e.call(remoting.ReqPullMessage, h, nil), remoting.RespPullNotFound)
 }
 
-func locks(e *env) {
-	_, qs := e.topic(3)
-	g := e.name("never-registered")
-	lock := func(client string, qs ...remoting.Queue) int {
-		got, err := e.cl.Lock(e.ctx, e.Addr(), g, client, qs)
+// departures: a client that says goodbye is gone at once, one whose connection drops when the broker notices.
+func departures(e *env) {
+	topic, _ := e.topic(1)
+	g := e.name("group")
+	members := func() (ids, connected int) {
+		list, err := e.cl.ConsumerIDs(e.ctx, e.Addr(), g)
 		e.must(err)
-		return len(got)
+		conns, err := e.cl.ConsumerConnections(e.ctx, e.Addr(), g)
+		e.must(err)
+		return len(list), len(conns.Connections)
 	}
-	equal(e, "free", lock("one", qs[0], qs[1]), 2)
-	equal(e, "held by another", lock("two", qs...), 1)
-	equal(e, "renewed", lock("one", qs...), 2)
-	e.must(e.cl.Unlock(e.ctx, e.Addr(), g, "two", qs[:2]))
-	equal(e, "unlocked by who does not hold it", lock("two", qs[0]), 0)
-	e.must(e.cl.Unlock(e.ctx, e.Addr(), g, "one", qs[:1]))
-	equal(e, "free again", lock("two", qs[0], qs[1]), 1)
-	other, err := e.cl.Lock(e.ctx, e.Addr(), g+"-other", "three", qs)
-	e.must(err)
-	equal(e, "another group", len(other), 3)
+	for _, id := range []string{"polite", "rude"} {
+		c := e.newClient(nil)
+		cl := remoting.NewCluster([]string{e.NameServer}, c)
+		e.must(cl.Heartbeat(e.ctx, e.Addr(), consumerOf(id, g, topic, "*", 1)))
+		ids, connected := members()
+		equal(e, "ids", ids, 1)
+		equal(e, "connections", connected, 1)
+		if id == "polite" {
+			e.must(cl.Unregister(e.ctx, e.Addr(), id, g))
+			ids, connected = members()
+			equal(e, "ids after the goodbye", ids, 0)
+			equal(e, "connections after the goodbye", connected, 0)
+			continue
+		}
+		dropped := time.Now()
+		c.Close()
+		e.eventually("absence of the dropped client", func() bool { ids, connected = members(); return ids == 0 && connected == 0 })
+		e.Logf("dropped client gone after %v", time.Since(dropped))
+		if after := time.Since(dropped); after > 5*time.Second {
+			e.Fatalf("dropped client gone only after %v", after)
+		}
+	}
 }

@@ -36,6 +36,9 @@ func routes(e *env) {
 	resp, err = e.client.Call(e.ctx, e.NameServer, remoting.NewRequest(102, ext("namespace", "ORDER_TOPIC_CONFIG", "key", topic), nil))
 	e.must(err)
 	e.want("delete a value", resp, 0)
+	if e.v4() {
+		return // its name server never answers a request it does not know
+	}
 	resp, err = e.client.Call(e.ctx, e.NameServer, remoting.NewRequest(9999, nil, nil))
 	e.must(err)
 	e.want("unknown request", resp, remoting.RespRequestCodeNotSupported)
@@ -59,7 +62,7 @@ func topics(e *env) {
 		equal(e, "read queues", one.Read, 5)
 		e.want("unknown topic", e.call(remoting.ReqGetTopicConfig, ext("topic", e.name("none"), "lo", "true"), nil), remoting.RespTopicNotExist)
 	}
-	e.want("send without permission", e.sendV1(topic, 0, "x", ""), remoting.RespNoPermission)
+	e.want("send to a topic without write permission", e.sendV1(topic, 0, "x", ""), remoting.RespSuccess) // clients look at the route
 	for _, bad := range []string{"", "a b", "ü", "TBW102"} {
 		resp := e.call(remoting.ReqUpdateAndCreateTopic, ext("topic", bad, "defaultTopic", "TBW102", "readQueueNums", 1, "writeQueueNums", 1, "perm", 6,
 			"topicFilterType", "SINGLE_TAG", "order", false), nil)

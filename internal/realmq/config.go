@@ -97,6 +97,9 @@ func (o Options) brokerConfig(name, nameServer, store string, port int) string {
 		"maxHashSlotNum":             "10000",
 		"maxIndexNum":                "40000",
 		"diskMaxUsedSpaceRatio":      "95",
+		// A busy machine is no fault of the product: the server's 200 ms would fail sends with "broker busy".
+		"waitTimeMillsInSendQueue":    "10000",
+		"osPageCacheBusyTimeOutMills": "10000",
 	}
 	if len(o.DelayLevels) > 0 {
 		var levels []string

@@ -19,6 +19,8 @@ const (
 	startTimeout = 90 * time.Second // of one process, on a busy machine
 )
 
+var errStopped = errors.New("realmq: the cluster is stopped")
+
 // Cluster is a running name server with its brokers. Its methods are safe for concurrent use.
 type Cluster struct {
 	opts       Options
@@ -161,6 +163,12 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	if b.proc != nil && b.proc.running() {
 		return nil
 	}
+	c.mu.Lock()
+	stopped := c.stopped
+	c.mu.Unlock()
+	if stopped { // otherwise Stop waits for this start before it removes the folder
+		return errStopped
+	}
 	if err := makeHome(b.home); err != nil {
 		return err
 	}
@@ -206,7 +214,7 @@ func (c *Cluster) spawnBroker(b *broker, flags []string, config string) (*proces
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
-		return nil, errors.New("realmq: the cluster is stopped")
+		return nil, errStopped
 	}
 	p, err := spawn(b.name, c.lib, b.home, flags, "org.apache.rocketmq.broker.BrokerStartup", config)
 	if err != nil {
@@ -250,9 +258,20 @@ func (c *Cluster) Logs(lines int) string {
 	var b strings.Builder
 	for _, f := range files {
 		rel, _ := filepath.Rel(c.dir, f)
-		fmt.Fprintf(&b, "--- %s\n%s\n", rel, lastLines(tailFile(f, 256<<10), lines))
+		fmt.Fprintf(&b, "--- %s\n%s\n", rel, lastLines(withoutSetup(tailFile(f, 256<<10)), lines))
 	}
 	return b.String()
+}
+
+// withoutSetup drops the hundreds of lines the logging library writes about itself.
+func withoutSetup(out []byte) []byte {
+	var kept []byte
+	for line := range bytes.Lines(out) {
+		if !bytes.Contains(line, []byte(" |-INFO in ")) && !bytes.Contains(line, []byte("tart service thread:")) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
 }
 
 func (c *Cluster) broker(name string) (*broker, error) {

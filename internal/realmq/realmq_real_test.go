@@ -58,9 +58,9 @@ func lifeOfACluster(t *testing.T, version string) {
 	require.Len(t, res.Messages, 3)
 
 	c.Stop()
+	require.Error(t, c.Restart(ctx, "one"), "a stopped cluster stays stopped")
 	require.Empty(t, processes(t, dir))
 	require.NoDirExists(t, dir)
-	require.Error(t, c.Restart(ctx, "one"), "a stopped cluster stays stopped")
 }
 
 // processes lists the processes that were told of a folder in their command line.

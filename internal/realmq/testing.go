@@ -22,7 +22,7 @@ func New(t TB, o *Options) *Cluster {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("RocketMQ %s:\n%s", c.Version(), c.Logs(40))
+			t.Logf("RocketMQ %s:\n%s", c.Version(), c.Logs(15))
 		}
 		c.Stop()
 	})
