@@ -10,6 +10,7 @@ const (
 	PropertyRoute  = "MSHA_ROUTE"  // routing value; set by the producer side
 	PropertyUnit   = "MSHA_UNIT"   // unit where the message was produced; set by the producer side, or by the replicator if absent
 	PropertyOrigin = "MSHA_ORIGIN" // identity; trusted only in replica topics and in retry copies the engine wrote
+	PropertyEmpty  = "MSHA_EMPTY"  // the body of this retry copy stands for an empty one, which brokers refuse; set by the engine
 	PropertyRetry  = "MSHA_RETRY"  // number of the Open record a retry copy belongs to; set by the engine
 )
 

@@ -10,6 +10,7 @@ type Roster struct {
 // RosterMember is one process of one unit.
 type RosterMember struct {
 	ClientID string   `json:"clientID"` // as the broker lists it
+	Session  string   `json:"session,omitempty"` // new each time the process enters: what was observed of an earlier one does not count
 	Unit     string   `json:"unit"`
 	Groups   []string `json:"groups,omitempty"`
 }
@@ -17,6 +18,21 @@ type RosterMember struct {
 // With returns a copy in which m is listed, replacing an entry with the same client id.
 func (r Roster) With(m RosterMember) Roster {
 	return Roster{Members: append(r.Without(m.ClientID).Members, m)}
+}
+
+// Prune returns a copy without the given entries; one whose process has entered again meanwhile stays.
+func (r Roster) Prune(dead []RosterMember) Roster {
+	out := Roster{Members: make([]RosterMember, 0, len(r.Members))}
+	for _, m := range r.Members {
+		gone := false
+		for _, d := range dead {
+			gone = gone || d.ClientID == m.ClientID && d.Session == m.Session
+		}
+		if !gone {
+			out.Members = append(out.Members, m)
+		}
+	}
+	return out
 }
 
 // Without returns a copy that does not list the client id.

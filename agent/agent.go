@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +22,7 @@ import (
 type Options struct {
 	Value        tagging.Extractor // where a message's routing value comes from if the context carries none; nil: only the context
 	DefaultValue string            // the value of a message without one; "": the message belongs to the unit that produced it
-	InstanceName string            // distinguishes processes on one host; "": a random one
+	InstanceName string            // part of the client ids, to be recognized in lists; "": the host's name
 	GateWindow   time.Duration     // G of design section 7; 0: 30 s
 	PublishEvery time.Duration     // how often facts are published; 0: 1 s
 	Logger       *slog.Logger      // nil: slog.Default()
@@ -32,7 +34,7 @@ func (o *Options) withDefaults() Options {
 		out = *o
 	}
 	if out.InstanceName == "" {
-		out.InstanceName = uuid.NewString()[:8]
+		out.InstanceName, _ = os.Hostname() // "" will do
 	}
 	if out.GateWindow <= 0 {
 		out.GateWindow = 30 * time.Second
@@ -53,12 +55,14 @@ type Unit struct {
 	opts    Options
 	log     *slog.Logger
 	table   *route.Watcher
-	stop    context.CancelFunc // ends the table watch
+	process string             // random: two processes never share a client id
+	stop    context.CancelFunc // ends the watches
 	mu      sync.Mutex
 	closed  bool
 	serial  int
-	others  []string                      // units other than this one, as last read
+	others  []string                      // units other than this one, as last seen
 	closers []func(context.Context) error // producers and consumers, in order of creation
+	watched chan struct{}                 // the watch of the unit document ended
 }
 
 // Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
@@ -90,7 +94,54 @@ func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*
 		stop()
 		return nil, err
 	}
-	return &Unit{info: info, store: store, opts: opts, log: logger, table: table, stop: stop}, nil
+	u := &Unit{
+		info: info, store: store, opts: opts, log: logger, table: table, stop: stop, watched: make(chan struct{}),
+		process: uuid.NewString()[:8], others: otherThan(unit, units),
+	}
+	go u.watchUnits(watchCtx)
+	return u, nil
+}
+
+func otherThan(unit string, units *msha.Units) []string {
+	return slices.DeleteFunc(units.Names(), func(name string) bool { return name == unit })
+}
+
+// watchUnits keeps the list of the other units, so that nothing of the data path has to ask the metastore for it (promise P6).
+func (u *Unit) watchUnits(ctx context.Context) {
+	defer close(u.watched)
+	for wait := watchRetry; ctx.Err() == nil; {
+		docs, err := u.store.Watch(ctx, msha.UnitsKey)
+		if err == nil {
+			for doc := range docs {
+				u.applyUnits(doc)
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// watchRetry is how long to wait before a watch that ended is begun again.
+const watchRetry = time.Second
+
+func (u *Unit) applyUnits(doc msha.Document) {
+	units, err := route.ParseUnits(doc.Value)
+	if err != nil || doc.Revision == 0 {
+		u.log.Warn("unit document cannot be used, keeping the known units", "key", msha.UnitsKey, "error", err)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.others = otherThan(u.info.Name, units)
+}
+
+// otherUnits lists the units whose copies this unit's cluster holds.
+func (u *Unit) otherUnits() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.others
 }
 
 // Name is the unit's name.
@@ -116,6 +167,7 @@ func (u *Unit) Close(ctx context.Context) error {
 	}
 	u.stop()
 	u.table.Close()
+	<-u.watched
 	return all
 }
 
@@ -139,5 +191,5 @@ func (u *Unit) instance(kind, group string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.serial++
-	return fmt.Sprintf("%s-%s-%s-%s-%d", u.info.Name, u.opts.InstanceName, kind, group, u.serial)
+	return fmt.Sprintf("%s-%s-%s-%s-%s-%d", u.info.Name, u.opts.InstanceName, u.process, kind, group, u.serial)
 }

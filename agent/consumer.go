@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/google/uuid"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/consume"
@@ -20,6 +21,9 @@ import (
 // storeTimeout bounds the compare-and-set loops of Start and Shutdown, which have no context in client-go's interface.
 const storeTimeout = 10 * time.Second
 
+// shutdownTimeout bounds Shutdown, which has no context in client-go's interface.
+const shutdownTimeout = 60 * time.Second
+
 // NewPushConsumer takes client-go's options and returns client-go's push consumer interface, run by the engine of package consume
 // on the unit's cluster: its handlers get only the messages this unit has to process. The name servers come from the unit
 // document and the client id is unique; both replace the ones in opts. It does not block. Start enters the roster and the unit
@@ -29,7 +33,7 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 	if group == "" {
 		return nil, msha.Errorf("agent.consumer", u.info.Name, "add consumer.WithGroupName", "%w: no group name", msha.ErrInvalid)
 	}
-	clientID := "127.0.0.1@" + u.instance("c", group)
+	clientID := u.instance("c", group)
 	c := &managedConsumer{unit: u, group: group, member: msha.RosterMember{ClientID: clientID, Unit: u.info.Name, Groups: []string{group}}}
 	c.client = remoting.NewClient(&remoting.Options{Logger: u.log, OnRequest: c.onRequest})
 	engine, err := consume.New(consume.Config{
@@ -50,7 +54,7 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		return nil, err
 	}
 	c.Engine = engine
-	if err := u.register(func(context.Context) error { return c.Shutdown() }); err != nil {
+	if err := u.register(c.close); err != nil {
 		c.client.Close()
 		return nil, err
 	}
@@ -69,7 +73,7 @@ type managedConsumer struct {
 	state int // 0 new, 1 started, 2 shut down
 }
 
-// Start enters the roster, so that a switch waits for this process, and the unit document's list of managed groups.
+// Start puts the group into the unit document's list of managed groups and starts the engine, which enters the roster.
 func (c *managedConsumer) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,22 +82,29 @@ func (c *managedConsumer) Start() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	if err := c.enter(ctx); err != nil {
-		return err
+	err := c.list(ctx)
+	if err == nil {
+		err = c.Engine.Start()
 	}
-	if err := c.list(ctx); err != nil {
-		return errors.Join(err, c.leave(ctx))
-	}
-	if err := c.Engine.Start(); err != nil {
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // Start may have taken longer than the first one
+		defer cancel()
 		return errors.Join(err, c.leave(ctx))
 	}
 	c.state = 1
 	return nil
 }
 
-// Shutdown closes the gate, waits for running handlers, publishes facts, commits, unlocks, unregisters and leaves the roster.
+// Shutdown closes the gate, waits up to 60 s for running handlers, publishes facts, commits, unlocks, unregisters and leaves the roster.
 // Repeated calls do nothing.
 func (c *managedConsumer) Shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	return c.close(ctx)
+}
+
+// close is Shutdown that waits until ctx ends.
+func (c *managedConsumer) close(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == 2 {
@@ -103,26 +114,21 @@ func (c *managedConsumer) Shutdown() error {
 	c.state = 2
 	defer c.client.Close()
 	if !started {
-		return nil
+		return c.Engine.Close(ctx)
 	}
-	if err := c.Engine.Shutdown(); err != nil {
+	if err := c.Engine.Close(ctx); err != nil {
 		return err // work may still run: stay in the roster, so that a switch does not pass over it
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	return c.leave(ctx)
 }
 
-// enter puts this process into the roster; repeated calls change nothing.
+// enter puts this process into the roster, as a new session: what a switch has observed of an earlier one no longer counts.
 func (c *managedConsumer) enter(ctx context.Context) error {
-	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster {
-		for _, m := range r.Members {
-			if m.ClientID == c.member.ClientID {
-				return r
-			}
-		}
-		return r.With(c.member)
-	})
+	m := c.member
+	m.Session = uuid.NewString()
+	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.With(m) })
 }
 
 // list makes the group one of the unit's managed groups.
@@ -148,31 +154,4 @@ func (c *managedConsumer) onRequest(_ string, req *remoting.Command) *remoting.C
 		c.Engine.Notify(req.Ext["consumerGroup"])
 	}
 	return nil
-}
-
-// otherUnits lists the units whose copies this unit's cluster holds.
-func (u *Unit) otherUnits() []string {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	units, err := route.Units(ctx, u.store)
-	if err != nil {
-		u.log.Warn("unit document unreadable, keeping the known units", "error", err)
-		return u.lastOthers()
-	}
-	var names []string
-	for _, name := range units.Names() {
-		if name != u.info.Name {
-			names = append(names, name)
-		}
-	}
-	u.mu.Lock()
-	u.others = names
-	u.mu.Unlock()
-	return names
-}
-
-func (u *Unit) lastOthers() []string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.others
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"strings"
-	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 )
 
@@ -22,89 +21,145 @@ func Term(ctx context.Context) (set string, term uint64, ok bool) {
 	return k.Set, k.Term, ok
 }
 
-func splitTags(expression string) []string {
-	var out []string
-	for part := range strings.SplitSeq(expression, "||") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
-}
-
 // work runs handlers until the engine ends.
 func (e *Engine) work() {
 	for {
-		var batch []*item
-		err := e.await(e.ctx, func() bool {
-			batch = e.take()
-			return len(batch) > 0
-		})
-		if err != nil {
+		if batch := e.next(); len(batch) > 0 {
+			e.handle(batch)
+			continue
+		}
+		select {
+		case <-e.wake:
+		case <-e.ctx.Done():
 			return
 		}
-		e.handle(batch)
 	}
 }
 
-// take decides about ready messages in order until it has a batch to run; the lock is held.
-func (e *Engine) take() []*item {
-	var batch, kept []*item
-	for i, it := range e.ready {
-		if len(batch) == e.set.batch || e.state != stateStarted || e.suspended {
-			if len(kept) == 0 {
-				e.ready = e.ready[i:]
-				return batch
-			}
-			kept = append(kept, e.ready[i:]...)
-			break
+// wakeUp lets up to n idle workers look for work. A worker looks until it finds nothing before it waits, and tokens are kept for those
+// that are on their way to wait, so none sleeps while there is work.
+func (e *Engine) wakeUp(n int) {
+	for range min(n, cap(e.wake)) {
+		e.poke(e.wake)
+	}
+}
+
+func (e *Engine) wakeAll() { e.wakeUp(cap(e.wake)) }
+
+// next decides about ready messages until it has a batch to run. The queues take turns.
+func (e *Engine) next() []*item {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state != stateStarted || e.suspended {
+		return nil
+	}
+	for range len(e.ring) {
+		h := e.ring[0]
+		e.ring = e.ring[1:]
+		batch := e.takeFrom(h)
+		if h.inRing = len(h.ready) > 0; h.inRing {
+			e.ring = append(e.ring, h)
 		}
-		switch {
-		case len(batch) > 0 && batch[0].sub != it.sub:
-			kept = append(kept, it)
-		case it.h.dropped:
-			it.h.waiting--
-		case !e.mayStart(it.h):
-			kept = append(kept, it)
-		default:
-			batch = append(batch, e.decide(it)...)
+		if len(batch) > 0 {
+			return batch
 		}
 	}
-	e.ready = kept
+	return nil
+}
+
+// takeFrom decides about one queue's messages in order until it has a batch. The messages of a batch share their route, because they
+// share a handler's context.
+func (e *Engine) takeFrom(h *held) (batch []*item) {
+	if !e.mayStart(h) {
+		return nil
+	}
+	for len(h.ready) > 0 && len(batch) < e.set.batch {
+		it := h.ready[0]
+		if len(batch) > 0 && !sameRoute(it, batch[0]) {
+			break
+		}
+		h.ready = h.ready[1:]
+		if e.decide(it) {
+			batch = append(batch, it)
+		}
+	}
 	return batch
+}
+
+func sameRoute(a, b *item) bool {
+	return a.sub == b.sub && a.meta.Value == b.meta.Value && a.meta.Unit == b.meta.Unit && a.meta.Legacy == b.meta.Legacy
 }
 
 // mayStart is the gate: the queue's lock is trusted and this client was seen at a broker within G.
 func (e *Engine) mayStart(h *held) bool {
-	now := time.Now()
+	now := e.cfg.Now()
 	return now.Before(h.trustUntil) && now.Sub(e.lastSeen) < e.cfg.GateWindow
 }
 
-// decide asks the tracker; it returns the item if it may run.
-func (e *Engine) decide(it *item) []*item {
-	d := e.tracker.Start(it.meta)
+// decide asks the tracker; it reports whether the message is to run.
+func (e *Engine) decide(it *item) bool {
+	if it.sub == nil {
+		if it.sub = e.subs[it.topic]; it.sub == nil {
+			if !it.said {
+				it.said = true
+				e.cfg.Logger.Warn("retry copy of a topic that is not subscribed waits", "topic", it.topic, "id", it.id())
+			}
+			e.parked = append(e.parked, it)
+			return false
+		}
+	}
+	meta := it.meta
+	meta.Fresh = it.fresh
+	d := e.tracker.Start(meta)
 	switch d.Verdict {
 	case filter.Run:
 		it.key = d.Key
-		it.h.waiting--
 		it.h.running++
-		e.running++
-		return []*item{it}
-	case filter.Wait:
-		e.parked = append(e.parked, it)
-	case filter.Skip:
-		it.h.waiting--
-		if d.Reason == "no route" {
-			e.cfg.Logger.Error("no rule covers the routing value: message not processed by any unit", "value", it.meta.Value, "id", it.msg.MsgId)
+		e.stats.Started++
+		if meta.Legacy {
+			e.stats.Legacy++
 		}
-		e.tracker.Skipped(it.meta)
+		return true
+	case filter.Wait:
+		e.park(it, d)
+	case filter.Skip:
+		e.stats.Skipped++
+		if d.Reason == "no route" {
+			e.stats.Unrouted++
+			e.cfg.Logger.Error("no rule covers the routing value: message not processed by any unit", "value", meta.Value, "id", it.id())
+		}
+		e.tracker.Skipped(meta)
 		e.acknowledged(it)
 	case filter.Refuse:
-		it.h.waiting--
+		e.stats.Refused++
 		it.h.running++
 		e.wg.Go(func() { e.refuse(it, d.Close) })
 	}
-	return nil
+	return false
+}
+
+// park puts a message aside until facts arrive. What is decided about a retry copy may rest on its Open not being in the log, so that
+// the log is read to its end for it.
+func (e *Engine) park(it *item, d filter.Decision) {
+	e.parked = append(e.parked, it)
+	if d.Reason == filter.MissingHandOver && !it.said {
+		it.said = true
+		e.cfg.Logger.Error("message waits: the unit's log does not hold what its route's term began with", "term", d.Key.String(), "id", it.id(), "error", msha.ErrMissingFacts)
+	}
+	if it.meta.Retry != "" && !it.fresh && !it.asked {
+		it.asked = true
+		e.stale[it.h.queue.Broker] = append(e.stale[it.h.queue.Broker], it)
+		e.poke(e.fresh)
+	}
+}
+
+// unpark lets the workers look again at messages that had to wait for facts; the lock is held.
+func (e *Engine) unpark() {
+	parked := e.parked
+	e.parked = nil
+	for _, it := range parked {
+		e.enqueue(it)
+	}
 }
 
 // refuse writes Close before the retry copy is acknowledged: whoever holds the message's queue reads it and re-scans.
@@ -114,22 +169,22 @@ func (e *Engine) refuse(it *item, r filter.Record) {
 	defer e.mu.Unlock()
 	it.h.running--
 	if err == nil {
-		e.tracker.Apply(it.h.queue.Broker, r)
 		e.acknowledged(it)
 	}
 	e.broadcast()
-	e.poke(e.scan)
 }
 
 // acknowledged takes a message out of its local queue's order; the lock is held.
 func (e *Engine) acknowledged(it *item) {
-	if it.rescan {
-		if e.rescans--; e.rescans == 0 {
-			e.poke(e.soon) // a switch may be waiting to see how far the take-over is
-		}
-	} else {
+	if !it.rescan {
 		it.h.acknowledge(it.raw.QueueOffset)
+		e.poke(it.h.room)
+		return
 	}
+	if it.h.rescans--; it.h.rescans == 0 {
+		e.poke(e.soon) // a switch may be waiting to see how far the take-over is
+	}
+	e.poke(it.h.scanRoom)
 }
 
 // handle runs the handler and records the outcome of each message.
@@ -137,19 +192,22 @@ func (e *Engine) handle(batch []*item) {
 	first := batch[0]
 	ctx := e.cfg.WithValue(e.ctx, first.meta.Value)
 	ctx = context.WithValue(ctx, termKey{}, first.key)
-	cctx := primitive.NewConsumeConcurrentlyContext()
-	cctx.MQ = *first.msg.Queue
-	ctx = primitive.WithConcurrentlyCtx(ctx, cctx)
 	msgs := make([]*primitive.MessageExt, len(batch))
 	for i, it := range batch {
-		msgs[i] = it.msg
+		msgs[i] = present(it.raw, it.topic, it.h.queue)
 	}
+	cctx := primitive.NewConsumeConcurrentlyContext()
+	cctx.MQ = *msgs[0].Queue
+	ctx = primitive.WithConcurrentlyCtx(ctx, cctx)
 	ok := e.call(ctx, first.sub.handler, msgs)
 	for _, it := range batch {
-		if ok {
+		switch {
+		case !ok:
+			e.wg.Go(func() { e.fail(it, cctx.DelayLevelWhenNextConsume) })
+		case it.meta.Retry != "":
+			e.wg.Go(func() { e.finishRetry(it) })
+		default:
 			e.finish(it)
-		} else {
-			e.fail(it, cctx.DelayLevelWhenNextConsume)
 		}
 	}
 }
@@ -165,27 +223,38 @@ func (e *Engine) call(ctx context.Context, h Handler, msgs []*primitive.MessageE
 	return err == nil && result == consumer.ConsumeSuccess
 }
 
-// finish records a processed message. For a retry copy Done is in the log before the copy is acknowledged: the agent that holds the
-// message's own queue would otherwise find neither Open nor Done.
+// finish records a processed message.
 func (e *Engine) finish(it *item) {
-	if it.meta.Retry != "" {
-		if err := e.publishDone(e.ctx, it.h.queue.Broker, it.key, it.meta); err != nil {
-			e.abandon(it)
-			return
-		}
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.stats.Succeeded++
 	e.tracker.Finish(it.meta, it.key, it.h.queue.Broker)
 	e.leave(it)
+}
+
+// finishRetry has Done in the log before the copy is acknowledged: the agent that holds the message's own queue would otherwise find
+// neither Open nor Done.
+func (e *Engine) finishRetry(it *item) {
+	if err := e.publishDone(e.ctx, it); err != nil {
+		e.abandon(it)
+		return
+	}
+	e.finish(it)
 }
 
 // leave ends a started message's stay; the lock is held.
 func (e *Engine) leave(it *item) {
 	e.acknowledged(it)
 	it.h.running--
-	e.running--
+	e.unparkOrigin(it)
 	e.broadcast()
+}
+
+// unparkOrigin looks again at a retry copy that came while its message was still in flight here; the lock is held.
+func (e *Engine) unparkOrigin(it *item) {
+	if len(e.parked) > 0 && !it.meta.Legacy {
+		e.unpark()
+	}
 }
 
 // abandon gives up on a message because the engine ends: nothing is recorded, so the next holder runs it again.
@@ -193,6 +262,5 @@ func (e *Engine) abandon(it *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	it.h.running--
-	e.running--
 	e.broadcast()
 }

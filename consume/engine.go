@@ -36,37 +36,47 @@ const (
 )
 
 // Engine is a push consumer. It implements client-go's rocketmq.PushConsumer; its methods are safe for concurrent use.
+//
+// Messages take this way: a pull loop per held queue registers what it reads in the tracker and lines it up; idle workers take turns
+// among the queues, ask the tracker and run the handler; a scan loop per queue reads again what a term still has to process below
+// the pull position. One lock guards the state; nothing is sent while it is held.
 type Engine struct {
 	cfg    Config
 	set    settings
 	writer string
 	retry  string // topic of the group's retry copies
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	ctx         context.Context
+	cancel      context.CancelFunc
+	wg          sync.WaitGroup
+	joining     context.Context // of the loop that acquires queues: it ends before queues are given back
+	stopJoining context.CancelFunc
+	joinDone    chan struct{}
 
-	notify chan struct{} // membership changed
-	scan   chan struct{} // something may have to be re-scanned
-	soon   chan struct{} // facts are worth publishing before their time
+	notify     chan struct{} // members or subscriptions changed
+	soon       chan struct{} // facts are worth publishing before their time
+	fresh      chan struct{} // messages wait for the log to be read to its end
+	wake       chan struct{} // one token for each worker that should look for work
+	publishing token         // one publication at a time
+	locking    token         // no unlocking while locks are renewed
 
 	mu        sync.Mutex // everything below
 	changed   chan struct{}
+	waiters   int
 	tracker   *filter.Tracker
 	state     state
 	suspended bool
 	subs      map[string]*subscription
 	queues    map[remoting.Queue]*held
-	ready     []*item
-	parked    []*item
-	running   int
-	rescans   int // re-scanned items not finished
-	lastSeen  time.Time
+	ring      []*held            // queues with ready messages, in the order of their turns
+	parked    []*item            // decided later: facts are missing
+	stale     map[string][]*item // parked ones by broker whose log has to be read to its end for them
+	lastSeen  time.Time          // when a broker listed this client
 	logs      map[remoting.Queue]*logReader
 	table     *msha.Table
 	tasks     map[string]string // switch ids of fenced sets
 	acked     map[string]uint64 // by broker: highest version acknowledged in its log
-	publishMu sync.Mutex        // one publication at a time
+	stats     Stats
 }
 
 // New reads the options; nothing is contacted before Start.
@@ -82,12 +92,15 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 	rand.Read(id[:]) //nolint:errcheck // never fails
 	e := &Engine{
 		cfg: cfg.withDefaults(), set: set, writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
-		notify: make(chan struct{}, 1), scan: make(chan struct{}, 1), soon: make(chan struct{}, 1), changed: make(chan struct{}),
-		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, logs: map[remoting.Queue]*logReader{}, tasks: map[string]string{}, acked: map[string]uint64{},
+		notify: make(chan struct{}, 1), soon: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
+		publishing: newToken(), locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
+		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
+		tasks: map[string]string{}, acked: map[string]uint64{},
 	}
 	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)
 	e.tracker = filter.NewTracker(cfg.Unit, set.group, cfg.ClientID, e.writer)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.joining, e.stopJoining = context.WithCancel(e.ctx)
 	return e, nil
 }
 
@@ -106,7 +119,14 @@ func (e *Engine) Start() error {
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
 	defer cancel()
-	if err := e.begin(ctx); err != nil {
+	err := e.openLogs(ctx)
+	if err == nil {
+		_, err = e.heartbeat(ctx)
+	}
+	if err != nil {
+		e.mu.Lock()
+		e.state = stateStopped
+		e.mu.Unlock()
 		e.cancel()
 		e.wg.Wait()
 		return err
@@ -114,22 +134,10 @@ func (e *Engine) Start() error {
 	for range e.set.goroutines {
 		e.wg.Go(e.work)
 	}
-	e.wg.Go(e.members)
-	e.wg.Go(e.watchTable)
-	e.wg.Go(e.followTable)
-	e.wg.Go(e.publishLoop)
-	e.wg.Go(e.rescanLoop)
+	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.freshLoop} {
+		e.wg.Go(loop)
+	}
 	return nil
-}
-
-func (e *Engine) begin(ctx context.Context) error {
-	if err := e.makeLog(ctx); err != nil {
-		return err
-	}
-	if err := e.openLogs(ctx); err != nil {
-		return err
-	}
-	return e.heartbeat(ctx)
 }
 
 // legalTopic is what brokers accept as a topic's name (RocketMQ's TopicValidator).
@@ -149,6 +157,7 @@ func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f fu
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.subs[topic] = &subscription{topic: topic, selector: selector, handler: f, version: time.Now().UnixMilli()}
+	e.unpark()
 	e.poke(e.notify)
 	return nil
 }
@@ -158,6 +167,11 @@ func (e *Engine) Unsubscribe(topic string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.subs, topic)
+	for _, h := range e.queues {
+		if h.home == topic {
+			e.giveUp(h)
+		}
+	}
 	e.poke(e.notify)
 	return nil
 }
@@ -172,7 +186,7 @@ func (e *Engine) setSuspended(on bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.suspended = on
-	e.broadcast()
+	e.wakeAll()
 }
 
 // GetOffsetDiffMap is how many messages of each subscribed topic this client's queues hold beyond what is acknowledged.
@@ -181,7 +195,9 @@ func (e *Engine) GetOffsetDiffMap() map[string]int64 {
 	defer e.mu.Unlock()
 	out := map[string]int64{}
 	for _, h := range e.queues {
-		out[h.home] += max(h.maxOffset-h.committable(), 0)
+		if h.home != "" {
+			out[h.home] += max(h.maxOffset-h.committable(), 0)
+		}
 	}
 	return out
 }
@@ -202,8 +218,10 @@ func (e *Engine) poke(ch chan struct{}) {
 
 // broadcast wakes everybody who waits for a change of the state; the lock is held.
 func (e *Engine) broadcast() {
-	close(e.changed)
-	e.changed = make(chan struct{})
+	if e.waiters > 0 {
+		close(e.changed)
+		e.changed, e.waiters = make(chan struct{}), 0
+	}
 }
 
 // await blocks until cond, evaluated under the lock, holds or ctx ends.
@@ -211,6 +229,9 @@ func (e *Engine) await(ctx context.Context, cond func() bool) error {
 	for {
 		e.mu.Lock()
 		ok, ch := cond(), e.changed
+		if !ok {
+			e.waiters++
+		}
 		e.mu.Unlock()
 		if ok {
 			return nil
@@ -223,37 +244,12 @@ func (e *Engine) await(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// shutdownTimeout bounds the wait for running handlers.
-const shutdownTimeout = 60 * time.Second
-
-// Shutdown stops starting messages, waits for running handlers (60 s at most), publishes facts, commits, gives the queues back and
-// unregisters. What a handler that did not end in time finishes later may repeat. Repeated calls do nothing.
-func (e *Engine) Shutdown() error {
-	e.mu.Lock()
-	if e.state != stateStarted {
-		e.state = stateStopped
-		e.mu.Unlock()
-		e.cancel()
-		return nil
+// pause waits, shorter if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
-	e.state = stateStopping
-	e.broadcast()
-	e.mu.Unlock()
-	ctx, cancel := context.WithTimeout(e.ctx, shutdownTimeout)
-	defer cancel()
-	err := e.releaseAll(ctx)
-	if addrs, brokersErr := e.cfg.Cluster.Brokers(ctx); brokersErr == nil {
-		for _, addr := range addrs {
-			if uerr := e.cfg.Cluster.Unregister(ctx, addr, e.cfg.ClientID, e.set.group); uerr != nil && err == nil {
-				err = uerr
-			}
-		}
-	}
-	e.mu.Lock()
-	e.state = stateStopped
-	e.broadcast()
-	e.mu.Unlock()
-	e.cancel()
-	e.wg.Wait()
-	return err
 }

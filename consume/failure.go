@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
@@ -19,69 +20,78 @@ const firstDelayLevel = 3
 // fail sends a message to its retry topic: Open into the log, the copy, Sent into the log; only then is the message acknowledged. level
 // is the handler's own choice of delay, 0 for the usual one, -1 for the dead-letter topic.
 func (e *Engine) fail(it *item, level int) {
+	if it.meta.Legacy {
+		e.failLegacy(it, level)
+		return
+	}
 	attempt := it.raw.ReconsumeTimes + 1
-	if attempt > e.set.maxAttempts || attempt >= 16 || level < 0 {
+	e.mu.Lock()
+	e.stats.Failed++
+	// A copy that could not be sent leaves a message whose own count knows nothing of the attempt.
+	attempt = max(attempt, int32(e.tracker.Attempts(it.key, it.meta.Origin))+1)
+	e.mu.Unlock()
+	if attempt > e.set.maxAttempts || level < 0 {
 		e.deadLetter(it)
 		return
 	}
-	if level == 0 {
-		level = firstDelayLevel + int(it.raw.ReconsumeTimes)
-	}
 	broker := it.h.queue.Broker
-	var open filter.Record
-	if !it.meta.Legacy {
-		e.mu.Lock()
-		open = e.tracker.Fail(it.meta, it.key, int(attempt), it.msg.OffsetMsgId, it.msg.MsgId)
-		e.mu.Unlock()
-		if e.insist(e.ctx, broker, open) != nil {
-			e.abandon(it)
-			return
-		}
-	}
-	sent := e.sendRetry(e.ctx, it, open.Number, attempt, level)
-	if it.meta.Legacy {
-		if sent != nil {
-			e.again(it)
-			return
-		}
-		e.left(it)
+	e.mu.Lock()
+	open := e.tracker.Fail(it.meta, it.key, int(attempt), remoting.MessageID(it.raw.StoreHost, it.raw.CommitLogOffset), it.id())
+	e.mu.Unlock()
+	if e.insist(e.ctx, broker, open) != nil {
+		e.abandon(it)
 		return
 	}
+	sent := e.sendRetry(e.ctx, it, open.Number, attempt, delayLevel(level, attempt))
 	next := filter.SentOf(open)
 	if sent != nil { // it may be stored all the same; then its number is closed and it is refused
-		e.cfg.Logger.Warn("retry copy not sent, message stays with its unit", "id", it.msg.MsgId, "error", sent)
+		e.cfg.Logger.Warn("retry copy not sent, message stays with its unit", "id", it.id(), "error", sent)
 		next = filter.CloseOf(open)
+		pause(e.ctx, min(time.Duration(attempt)*retryInterval, lastBackoff))
 	}
 	if e.insist(e.ctx, broker, next) != nil {
 		e.abandon(it)
 		return
 	}
 	e.mu.Lock()
-	e.tracker.Apply(broker, next)
-	e.mu.Unlock()
-	e.left(it)
-	if sent != nil {
-		e.pause(retryInterval)
-		e.poke(e.scan)
-	}
-}
-
-// left records that the message waits elsewhere now.
-func (e *Engine) left(it *item) {
-	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.tracker.Failed(it.meta, it.key)
 	e.leave(it)
 }
 
-// again puts a legacy retry copy back into the line.
-func (e *Engine) again(it *item) {
-	e.pause(retryInterval)
+// delayLevel is the handler's choice, or the usual one: 10 s for the first retry with RocketMQ's default levels, then longer.
+func delayLevel(chosen int, attempt int32) int {
+	if chosen > 0 {
+		return chosen
+	}
+	return firstDelayLevel + int(attempt) - 1
+}
+
+// failLegacy treats a retry copy from before the group was managed as client-go does; it has no facts.
+func (e *Engine) failLegacy(it *item, level int) {
+	attempt := it.raw.ReconsumeTimes + 1
+	e.mu.Lock()
+	e.stats.Failed++
+	e.mu.Unlock()
+	if attempt > e.set.maxAttempts || level < 0 {
+		e.deadLetter(it)
+		return
+	}
+	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
+		err := e.sendRetry(e.ctx, it, "", attempt, delayLevel(level, attempt))
+		if err == nil {
+			break
+		}
+		if e.ctx.Err() != nil {
+			e.abandon(it)
+			return
+		}
+		e.cfg.Logger.Warn("retry copy not sent, trying again", "id", it.id(), "error", err)
+		pause(e.ctx, backoff)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	it.h.running--
-	e.running--
-	e.enqueue(it)
+	e.leave(it)
 }
 
 func (e *Engine) sendRetry(ctx context.Context, it *item, number string, attempt int32, level int) error {
@@ -96,52 +106,93 @@ func (e *Engine) sendRetry(ctx context.Context, it *item, number string, attempt
 }
 
 func (e *Engine) retryCopy(it *item, number string, attempt int32, level int) *remoting.Message {
-	props := maps.Clone(it.raw.Properties)
-	delete(props, "MIN_OFFSET")
-	delete(props, "MAX_OFFSET")
-	delete(props, "TRAN_MSG")
-	props[primitive.PropertyRetryTopic] = it.msg.Topic
-	props[primitive.PropertyDelayTimeLevel] = strconv.Itoa(level)
-	if props[primitive.PropertyOriginMessageId] == "" {
-		props[primitive.PropertyOriginMessageId] = it.msg.OffsetMsgId
+	m := e.plainCopy(it, e.retry)
+	m.ReconsumeTimes = attempt
+	m.Properties[primitive.PropertyRetryTopic] = it.topic
+	m.Properties[primitive.PropertyDelayTimeLevel] = strconv.Itoa(level)
+	if m.Properties[primitive.PropertyOriginMessageId] == "" {
+		m.Properties[primitive.PropertyOriginMessageId] = remoting.MessageID(it.raw.StoreHost, it.raw.CommitLogOffset)
+	}
+	if len(m.Body) == 0 { // RocketMQ 5 refuses an empty body, and a batch in a retry topic
+		m.Body = []byte{0}
+		m.Properties[msha.PropertyEmpty] = "true"
 	}
 	if !it.meta.Legacy {
-		props[msha.PropertyOrigin] = it.meta.Origin.Encode()
-		props[msha.PropertyRetry] = number
-		props[msha.PropertyUnit] = it.meta.Unit
+		m.Properties[msha.PropertyOrigin] = it.meta.Origin.Encode()
+		m.Properties[msha.PropertyRetry] = number
+		m.Properties[msha.PropertyUnit] = it.meta.Unit
 	}
-	return &remoting.Message{
-		Topic: e.retry, Body: it.raw.Body, Flag: it.raw.Flag, SysFlag: it.raw.SysFlag & (remoting.SysCompressed | remoting.SysCompressionMask),
-		Properties: props, BornTimestamp: it.raw.BornTimestamp, ReconsumeTimes: attempt,
-	}
+	return m
 }
 
 // deadLetter stores a message in the group's dead-letter topic and counts it as done; it insists until the broker takes it.
 func (e *Engine) deadLetter(it *item) {
 	topic := "%DLQ%" + e.set.group
+	m := e.plainCopy(it, topic)
+	m.Properties[primitive.PropertyRetryTopic] = it.topic
+	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
+		err := e.sendDead(it, topic, m)
+		if err == nil {
+			break
+		}
+		if e.ctx.Err() != nil {
+			e.abandon(it)
+			return
+		}
+		if errors.Is(err, msha.ErrTooLarge) { // only what was added can have made it so
+			for _, name := range []string{primitive.PropertyRetryTopic, primitive.PropertyOriginMessageId, msha.PropertyOrigin, msha.PropertyRetry, msha.PropertyUnit} {
+				delete(m.Properties, name)
+			}
+		}
+		e.cfg.Logger.Warn("message not dead-lettered, trying again", "id", it.id(), "error", err)
+		pause(e.ctx, backoff)
+	}
+	e.cfg.Logger.Error("message dead-lettered", "id", it.id(), "topic", topic, "attempts", it.raw.ReconsumeTimes+1)
+	e.mu.Lock()
+	e.stats.DeadLettered++
+	e.stats.Succeeded--
+	e.mu.Unlock()
+	if it.meta.Retry != "" {
+		e.finishRetry(it)
+		return
+	}
+	e.finish(it)
+}
+
+func (e *Engine) sendDead(it *item, topic string, m *remoting.Message) error {
+	ctx, cancel := context.WithTimeout(e.ctx, callTimeout)
+	defer cancel()
+	q := remoting.Queue{Topic: topic, Broker: it.h.queue.Broker}
+	var err error
+	if len(m.Body) > 0 {
+		_, err = e.cfg.Cluster.Send(ctx, q, e.set.group, m)
+	} else { // see retryCopy
+		_, err = e.cfg.Cluster.SendBatch(ctx, q, e.set.group, []*remoting.Message{m})
+	}
+	if errors.Is(err, remoting.ErrStored) {
+		return nil
+	}
+	if errors.Is(err, msha.ErrNotFound) {
+		addr, aerr := e.cfg.Cluster.MasterAddr(ctx, "", it.h.queue.Broker)
+		if aerr == nil {
+			aerr = e.cfg.Cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: topic, Read: 1, Write: 1})
+		}
+		err = errors.Join(err, aerr)
+	}
+	return err
+}
+
+// plainCopy is a message as it is, without what would make the broker treat it as something else.
+func (e *Engine) plainCopy(it *item, topic string) *remoting.Message {
 	props := maps.Clone(it.raw.Properties)
 	for _, name := range []string{"MIN_OFFSET", "MAX_OFFSET", "TRAN_MSG", primitive.PropertyDelayTimeLevel} {
 		delete(props, name)
 	}
-	props[primitive.PropertyRetryTopic] = it.msg.Topic
-	m := &remoting.Message{Topic: topic, Body: it.raw.Body, Flag: it.raw.Flag, SysFlag: it.raw.SysFlag & (remoting.SysCompressed | remoting.SysCompressionMask),
-		Properties: props, BornTimestamp: it.raw.BornTimestamp}
-	for e.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(e.ctx, callTimeout)
-		_, err := e.cfg.Cluster.Send(ctx, remoting.Queue{Topic: topic, Broker: it.h.queue.Broker}, e.set.group, m)
-		if errors.Is(err, msha.ErrNotFound) {
-			if addr, aerr := e.cfg.Cluster.MasterAddr(ctx, "", it.h.queue.Broker); aerr == nil {
-				err = errors.Join(err, e.cfg.Cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: topic, Read: 1, Write: 1}))
-			}
-		}
-		cancel()
-		if err == nil || errors.Is(err, remoting.ErrStored) {
-			e.cfg.Logger.Error("message dead-lettered", "id", it.msg.MsgId, "topic", topic, "attempts", it.raw.ReconsumeTimes+1)
-			e.finish(it)
-			return
-		}
-		e.cfg.Logger.Warn("message not dead-lettered, trying again", "id", it.msg.MsgId, "error", err)
-		e.pause(retryInterval)
+	body := it.raw.Body
+	if props[msha.PropertyEmpty] != "" {
+		body = nil
+		delete(props, msha.PropertyEmpty)
 	}
-	e.abandon(it)
+	return &remoting.Message{Topic: topic, Body: body, Flag: it.raw.Flag, SysFlag: it.raw.SysFlag & (remoting.SysCompressed | remoting.SysCompressionMask),
+		Properties: props, BornTimestamp: it.raw.BornTimestamp}
 }

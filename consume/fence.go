@@ -19,6 +19,7 @@ func (e *Engine) applyTable(t *msha.Table) {
 	e.table = t
 	e.tracker.SetTable(t)
 	e.unpark()
+	e.broadcast()
 }
 
 func (e *Engine) currentTable() *msha.Table {
@@ -44,24 +45,33 @@ func (e *Engine) watchTable() {
 // followTable does what each table asks for, until the engine ends.
 func (e *Engine) followTable() {
 	last := &msha.Table{}
+	var committed []string // switches whose end is to be reported
 	for {
 		if err := e.await(e.ctx, func() bool { return e.table.Version > last.Version }); err != nil {
 			return
 		}
 		t := e.currentTable()
-		gained := e.announce(last, t)
-		for {
-			err := e.react(t)
-			if err == nil || e.ctx.Err() != nil || errors.Is(err, errNewer) {
-				break
-			}
-			e.cfg.Logger.Warn("routing table not acknowledged, trying again", "version", t.Version, "error", err)
-			e.pause(retryInterval)
+		committed = append(committed, e.announce(last, t)...)
+		last = t
+		if err := e.reactUntil(t); err != nil {
+			continue // the engine ends, or the newer table is next
 		}
-		for _, task := range gained {
+		for _, task := range committed {
 			e.cfg.Logger.Info(fmt.Sprintf("Complete process MSHA route switch: task=%s", task))
 		}
-		last = t
+		committed = nil
+	}
+}
+
+// reactUntil repeats react until it succeeds, a newer table is there or the engine ends.
+func (e *Engine) reactUntil(t *msha.Table) error {
+	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
+		err := e.react(t)
+		if err == nil || e.ctx.Err() != nil || errors.Is(err, errNewer) {
+			return err
+		}
+		e.cfg.Logger.Warn("routing table not acknowledged, trying again", "version", t.Version, "error", err)
+		pause(e.ctx, backoff)
 	}
 }
 
@@ -81,7 +91,7 @@ func (e *Engine) react(t *msha.Table) error {
 	if newer {
 		return errNewer
 	}
-	if err := e.publish(e.ctx); err != nil {
+	if err := e.publishFacts(e.ctx, false); err != nil {
 		return err
 	}
 	ends, err := e.acknowledge(e.ctx, t.Version)
@@ -95,7 +105,7 @@ func (e *Engine) react(t *msha.Table) error {
 	defer e.mu.Unlock()
 	e.tracker.CaughtUp(t.Version)
 	e.unpark()
-	e.poke(e.scan)
+	e.scanAll()
 	return nil
 }
 
@@ -104,9 +114,6 @@ func (e *Engine) react(t *msha.Table) error {
 func (e *Engine) acknowledge(ctx context.Context, version uint64) (ends map[string]int64, err error) {
 	brokers, err := e.cfg.Cluster.Brokers(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.openLogs(ctx); err != nil {
 		return nil, err
 	}
 	ends = map[string]int64{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -19,67 +20,95 @@ const (
 	lockMargin = 10 * time.Second
 )
 
+const (
+	readerGroup   = "MSHA_ENGINE" // side reads and the fact log: no subscription, no offsets
+	longPoll      = 15 * time.Second
+	callTimeout   = 10 * time.Second
+	retryInterval = 200 * time.Millisecond
+)
+
 func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group }
 
-// lock asks for the locks of queues and returns those this client now holds, with the time until when they may be trusted: counted
+// lock asks for the locks of queues. got has those a broker answered about; until is how long the others' locks may be trusted: counted
 // from before the request was sent.
 func (e *Engine) lock(ctx context.Context, queues []remoting.Queue) (until time.Time, got map[remoting.Queue]bool, err error) {
-	until, got = time.Now().Add(lockTime-lockMargin), map[remoting.Queue]bool{}
-	err = e.perBroker(ctx, queues, func(addr string, qs []remoting.Queue) error {
+	until, got = e.cfg.Now().Add(lockTime-lockMargin), map[remoting.Queue]bool{}
+	var mu sync.Mutex
+	err = e.perBroker(ctx, queues, func(ctx context.Context, addr string, qs []remoting.Queue) error {
 		ok, err := e.cfg.Cluster.Lock(ctx, addr, e.lockGroup(), e.cfg.ClientID, qs)
-		for _, q := range ok {
-			got[q] = true
+		if err != nil {
+			return err
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		for _, q := range qs {
-			if _, answered := got[q]; !answered && err == nil {
-				got[q] = false
-			}
+			got[q] = slices.Contains(ok, q)
 		}
-		return err
+		return nil
 	})
 	return until, got, err
 }
 
-// perBroker calls f once for each broker with its queues; one that fails does not keep the others from their turn.
-func (e *Engine) perBroker(ctx context.Context, queues []remoting.Queue, f func(addr string, qs []remoting.Queue) error) error {
-	byBroker := map[string][]remoting.Queue{}
+// perBroker calls f once for each broker with its queues, all at once.
+func (e *Engine) perBroker(ctx context.Context, queues []remoting.Queue, f func(ctx context.Context, addr string, qs []remoting.Queue) error) error {
+	byBroker, addrs := map[string][]remoting.Queue{}, map[string]string{}
+	var all error
 	for _, q := range queues {
+		if byBroker[q.Broker] == nil {
+			addr, err := e.cfg.Cluster.MasterAddr(ctx, "", q.Broker)
+			if err != nil {
+				all = errors.Join(all, err)
+				continue
+			}
+			addrs[q.Broker] = addr
+		}
 		byBroker[q.Broker] = append(byBroker[q.Broker], q)
 	}
-	var all error
-	for _, broker := range slices.Sorted(maps.Keys(byBroker)) {
-		addr, err := e.cfg.Cluster.MasterAddr(ctx, "", broker)
-		if err == nil {
-			err = f(addr, byBroker[broker])
+	return errors.Join(all, eachBroker(ctx, addrs, func(ctx context.Context, broker, addr string) error {
+		return f(ctx, addr, byBroker[broker])
+	}))
+}
+
+// renewLoop extends the locks until the engine ends. It does not wait for what acquires queues: a broker that hangs must not cost the
+// locks at the others.
+func (e *Engine) renewLoop() {
+	tick := time.NewTicker(e.cfg.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-e.ctx.Done():
+			return
 		}
-		all = errors.Join(all, err)
+		if err := e.renew(e.ctx); err != nil && e.ctx.Err() == nil {
+			e.cfg.Logger.Warn("queue locks not renewed, trying again", "error", err)
+		}
 	}
-	return all
 }
 
 // renew extends the locks of all queues, those being given up included; one that was lost is given up.
 func (e *Engine) renew(ctx context.Context) error {
+	if err := e.locking.take(ctx); err != nil {
+		return err
+	}
+	defer e.locking.give()
 	e.mu.Lock()
-	queues := slices.Collect(maps.Keys(e.queues))
+	asked := maps.Clone(e.queues)
 	e.mu.Unlock()
-	until, got, err := e.lock(ctx, queues)
+	until, got, err := e.lock(ctx, slices.Collect(maps.Keys(asked)))
 	e.mu.Lock()
-	var lost []*held
-	for q, ok := range got {
-		switch h := e.queues[q]; {
-		case h == nil:
+	defer e.mu.Unlock()
+	for q, h := range asked {
+		switch ok, answered := got[q]; {
+		case !answered || e.queues[q] != h:
 		case ok:
 			h.trustUntil = until
 		case !h.dropped:
-			lost = append(lost, h)
+			e.cfg.Logger.Warn("queue lock lost", "queue", q.String())
+			e.giveUp(h)
 		}
 	}
-	e.broadcast()
-	e.mu.Unlock()
-	for _, h := range lost {
-		e.cfg.Logger.Warn("queue lock lost", "queue", h.queue.String())
-		e.giveUp(h)
-	}
+	e.wakeAll()
 	return err
 }
 
@@ -88,8 +117,10 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 	e.mu.Lock()
 	var queues []remoting.Queue
 	for q := range want {
-		if e.queues[q] == nil {
+		if h := e.queues[q]; h == nil {
 			queues = append(queues, q)
+		} else {
+			busy = busy || h.dropped
 		}
 	}
 	e.mu.Unlock()
@@ -101,89 +132,83 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 			busy = true
 			continue
 		}
-		t := want[q]
-		h := &held{queue: q, local: filter.LocalQueue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}, home: t.home, unit: t.unit, trustUntil: until, done: make(chan struct{})}
-		h.ctx, h.cancel = context.WithCancel(e.ctx)
+		h := e.newHeld(q, want[q], until)
 		e.queues[q] = h
-		e.wg.Go(func() { e.hold(h, t.sub) })
+		e.wg.Go(func() { e.hold(h) })
 	}
 	return busy, err
 }
 
-// hold opens a queue and reads it until it is given up.
-func (e *Engine) hold(h *held, sub *subscription) {
-	defer close(h.done)
-	for h.ctx.Err() == nil {
-		err := e.open(h)
-		if err == nil {
-			e.pullLoop(h, sub)
-			return
-		}
-		if h.ctx.Err() == nil {
-			e.cfg.Logger.Warn("queue not opened, trying again", "queue", h.queue.String(), "error", err)
-			e.pause(retryInterval)
-		}
-	}
-}
-
-// open makes a locked queue ready: the log to its end, an unreleased Hold of another process waited out, Hold, the start position,
-// the Baseline.
-func (e *Engine) open(h *held) error {
-	ctx, cancel := context.WithTimeout(h.ctx, lockTime+2*callTimeout)
-	defer cancel()
-	if err := e.readLog(ctx, h.queue.Broker); err != nil {
+// openQueue makes a locked queue ready: the log to its end, another process's unreleased Hold waited out, Hold, the start position, the
+// Baseline.
+func (e *Engine) openQueue(h *held) error {
+	if err := e.readLog(h.ctx, h.queue.Broker); err != nil {
 		return err
 	}
-	if err := e.awaitRelease(ctx, h); err != nil {
+	if err := e.awaitRelease(h); err != nil {
 		return err
 	}
 	hold := filter.Record{Kind: filter.Hold, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Local: h.local}
-	if _, err := e.appendLog(ctx, h.queue.Broker, hold); err != nil {
+	if _, err := e.appendLog(h.ctx, h.queue.Broker, hold); err != nil {
 		return err
 	}
-	start, err := e.startOffset(ctx, h)
+	start, err := e.startOffset(h.ctx, h)
 	if err != nil {
 		return err
 	}
-	origin, next, err := e.originAt(ctx, h, start)
+	origin, next, err := e.originAt(h.ctx, h, start)
 	if err != nil {
 		return err
 	}
 	if h.home != "" && h.unit == "" {
-		if err := e.baseline(ctx, h, start); err != nil {
+		if err := e.baseline(h.ctx, h, start); err != nil {
 			return err
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h.next, h.committed, h.ready = start, -1, true
-	if h.home != "" {
+	h.next, h.open = start, true
+	if h.home != "" && !h.dropped {
 		e.tracker.Acquire(h.local, origin, next)
 	}
 	e.unpark()
-	e.poke(e.scan)
 	e.cfg.Logger.Debug("queue acquired", "queue", h.queue.String(), "offset", start)
 	return nil
 }
 
 // awaitRelease waits for another process's Release if the log holds its Hold. Broker locks die with the broker, so this client's lock
-// does not prove that the other one has ended; that its own trust in the lock has run out does.
-func (e *Engine) awaitRelease(ctx context.Context, h *held) error {
-	said := false
+// does not prove that the other one has ended. That its own trust in the lock has run out does, for what it starts; what it has
+// started may still run, so as long as brokers list it, it is waited for.
+func (e *Engine) awaitRelease(h *held) error {
+	var other filter.Record
 	released := func() bool {
-		holder, held := e.tracker.Facts().Holder(h.local)
-		if held && holder.Writer != e.writer && !said {
-			said = true
-			e.cfg.Logger.Info("waiting for a holder that did not release the queue", "queue", h.queue.String(), "holder", holder.Client)
+		holder, unreleased := e.tracker.Facts().Holder(h.local)
+		other = holder
+		return !unreleased || holder.Writer == e.writer
+	}
+	e.mu.Lock()
+	ok := released()
+	e.mu.Unlock()
+	if ok {
+		return nil
+	}
+	e.cfg.Logger.Info("waiting for a holder that did not release the queue", "queue", h.queue.String(), "holder", other.Client)
+	for wait := lockTime; ; wait = brokerTimeout {
+		ctx, cancel := context.WithTimeout(h.ctx, wait)
+		err := e.await(ctx, released)
+		cancel()
+		if err == nil || h.ctx.Err() != nil {
+			return err
 		}
-		return !held || holder.Writer == e.writer
+		ids, err := e.memberIDs(h.ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(ids, other.Client) {
+			e.cfg.Logger.Warn("holder of the queue is gone without releasing it", "queue", h.queue.String(), "holder", other.Client)
+			return e.readLog(h.ctx, h.queue.Broker)
+		}
 	}
-	waitCtx, cancel := context.WithTimeout(ctx, lockTime)
-	defer cancel()
-	if err := e.await(waitCtx, released); err == nil || ctx.Err() != nil {
-		return err
-	}
-	return e.readLog(ctx, h.queue.Broker)
 }
 
 // baseline records where a group starts in a home queue the first time it is managed.
@@ -207,8 +232,7 @@ func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
 	off, err := e.cfg.Cluster.CommittedOffset(ctx, e.set.group, h.queue)
 	if err == nil {
-		low, lerr := e.cfg.Cluster.MinOffset(ctx, h.queue)
-		return max(off, low), lerr
+		return e.withinQueue(ctx, h, off)
 	}
 	if !errors.Is(err, msha.ErrNotFound) {
 		return 0, err
@@ -235,6 +259,29 @@ func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
 	return e.cfg.Cluster.MaxOffset(ctx, h.queue)
 }
 
+// withinQueue checks a committed offset against what the queue holds. Committed beyond the end means that the broker lost its tail or the
+// topic was recreated: its offsets are being used again, and what is stored under them would be taken for done.
+func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, error) {
+	low, err := e.cfg.Cluster.MinOffset(ctx, h.queue)
+	if err != nil {
+		return 0, err
+	}
+	high, err := e.cfg.Cluster.MaxOffset(ctx, h.queue)
+	if err != nil {
+		return 0, err
+	}
+	if off > high {
+		return 0, msha.Errorf("consume.start", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+			"%w: committed offset %d, the queue ends at %d", msha.ErrGap, off, high)
+	}
+	if off < low {
+		e.mu.Lock()
+		e.expired(h, off, low)
+		e.mu.Unlock()
+	}
+	return max(off, low), nil
+}
+
 // originAt finds which origin offset a local position stands for.
 func (e *Engine) originAt(ctx context.Context, h *held, start int64) (msha.OriginQueue, int64, error) {
 	if h.home == "" {
@@ -251,52 +298,44 @@ func (e *Engine) originAt(ctx context.Context, h *held, start int64) (msha.Origi
 	return o.OriginQueue, o.Offset + 1, err
 }
 
-// giveUp stops starting a queue's messages, forgets those in the buffer and gives the queue back in the background.
+// giveUp drops a queue and gives it back in the background; the lock is held.
 func (e *Engine) giveUp(h *held) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if h.dropped {
 		return
 	}
 	e.drop(h)
 	e.wg.Go(func() {
-		for e.ctx.Err() == nil {
+		if e.await(e.ctx, func() bool { return h.running == 0 }) != nil {
+			return
+		}
+		for {
 			err := e.release(e.ctx, []*held{h})
 			if err == nil || e.ctx.Err() != nil {
 				return
 			}
 			e.cfg.Logger.Warn("queue not given back, trying again", "queue", h.queue.String(), "error", err)
-			e.pause(retryInterval)
+			pause(e.ctx, retryInterval)
 		}
 	})
 }
 
-// drop ends a queue's generation apart from what is running; the lock is held.
+// drop ends a queue's generation apart from what is running: nothing is read or started any more, what waits is forgotten. The lock is
+// held.
 func (e *Engine) drop(h *held) {
 	if h.dropped {
 		return
 	}
 	h.dropped = true
 	h.cancel()
-	keep := func(items []*item) []*item {
-		return slices.DeleteFunc(slices.Clone(items), func(it *item) bool {
-			if it.h == h && it.rescan {
-				e.rescans--
-			}
-			return it.h == h
-		})
-	}
-	e.ready, e.parked = keep(e.ready), keep(e.parked)
+	h.ready, h.rescans = nil, 0
+	e.parked = slices.DeleteFunc(slices.Clone(e.parked), func(it *item) bool { return it.h == h })
 	e.broadcast()
 }
 
-// release gives dropped queues back: what runs has ended, facts are published, offsets committed and Release is in the log before the
+// release gives back dropped queues of which nothing runs: facts are published, offsets committed and Release is in the log before the
 // next holder gets the locks. It may be repeated.
 func (e *Engine) release(ctx context.Context, hs []*held) error {
 	for _, h := range hs {
-		if err := e.await(ctx, func() bool { return h.running == 0 }); err != nil {
-			return err
-		}
 		<-h.done
 	}
 	if err := e.publish(ctx); err != nil {
@@ -313,35 +352,25 @@ func (e *Engine) release(ctx context.Context, hs []*held) error {
 			return err
 		}
 	}
+	// Unlock comes before the queue can be acquired again here: afterwards it would free the new generation's lock. And not while a
+	// renewal is under way: the broker could see that one last.
+	if err := e.locking.take(ctx); err != nil {
+		return err
+	}
+	defer e.locking.give()
+	if err := e.perBroker(ctx, queues, func(ctx context.Context, addr string, qs []remoting.Queue) error {
+		return e.cfg.Cluster.Unlock(ctx, addr, e.lockGroup(), e.cfg.ClientID, qs)
+	}); err != nil {
+		e.cfg.Logger.Warn("queues stay locked until their locks expire", "queues", len(queues), "error", err)
+	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, h := range hs {
-		delete(e.queues, h.queue)
-		e.tracker.Drop(h.local)
-	}
-	e.mu.Unlock()
-	return e.perBroker(ctx, queues, func(addr string, qs []remoting.Queue) error {
-		err := e.cfg.Cluster.Unlock(ctx, addr, e.lockGroup(), e.cfg.ClientID, qs)
-		if err != nil {
-			e.cfg.Logger.Warn("queues stay locked until their locks expire", "queues", len(qs), "error", err)
+		if e.queues[h.queue] == h {
+			delete(e.queues, h.queue)
+			e.tracker.Drop(h.local)
 		}
-		return nil
-	})
-}
-
-// releaseAll gives every queue up.
-func (e *Engine) releaseAll(ctx context.Context) error {
-	e.mu.Lock()
-	all := slices.Collect(maps.Values(e.queues))
-	for _, h := range all {
-		e.drop(h)
 	}
-	e.mu.Unlock()
-	for {
-		err := e.release(ctx, all)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		e.cfg.Logger.Warn("queues not given back, trying again", "error", err)
-		e.pause(retryInterval)
-	}
+	e.poke(e.notify)
+	return nil
 }

@@ -3,18 +3,10 @@ package consume
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 	"github.com/go-msha/msha/internal/remoting"
-)
-
-const (
-	readerGroup   = "MSHA_ENGINE" // side reads and the fact log: no subscription, no offsets
-	longPoll      = 15 * time.Second
-	callTimeout   = 10 * time.Second
-	retryInterval = 200 * time.Millisecond
 )
 
 // logReader follows the fact log of one broker, the unit's own or the copy of another unit's.
@@ -24,71 +16,112 @@ type logReader struct {
 	next  int64 // under the engine's lock: everything below is applied
 }
 
-// makeLog creates the fact log's topic with one queue per broker.
-func (e *Engine) makeLog(ctx context.Context) error {
+// openLogs creates the fact log where a broker has none and starts a reader for each log that has none yet. It returns once every
+// registered broker's log is followed.
+func (e *Engine) openLogs(ctx context.Context) error {
 	brokers, err := e.cfg.Cluster.Brokers(ctx)
 	if err != nil {
 		return err
 	}
-	for _, addr := range brokers {
-		_, err := e.cfg.Cluster.TopicConfig(ctx, addr, msha.ProgressTopic)
-		if errors.Is(err, msha.ErrNotFound) {
-			err = e.cfg.Cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1})
-		}
+	for {
+		missing, err := e.followOwn(ctx, brokers)
 		if err != nil {
 			return err
 		}
+		if len(missing) == 0 {
+			break
+		}
+		for broker := range missing {
+			if err := e.cfg.Cluster.CreateTopic(ctx, brokers[broker], remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil {
+				return err
+			}
+		}
+		pause(ctx, retryInterval) // brokers tell the name server a little later
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return e.followCopies(ctx)
 }
 
-// openLogs starts a reader for each log that has none yet.
-func (e *Engine) openLogs(ctx context.Context) error {
-	topics := []string{msha.ProgressTopic}
-	for _, unit := range e.cfg.OtherUnits() {
-		topics = append(topics, msha.ReplicaTopic(msha.ProgressTopic, unit))
+// followOwn follows the logs there are and returns the brokers without one.
+func (e *Engine) followOwn(ctx context.Context, brokers map[string]string) (missing map[string]bool, err error) {
+	queues, err := e.cfg.Cluster.Queues(ctx, msha.ProgressTopic, false)
+	if err != nil && !errors.Is(err, msha.ErrNotFound) {
+		return nil, err
 	}
-	for i, topic := range topics {
-		queues, err := e.cfg.Cluster.Queues(ctx, topic, false)
-		if errors.Is(err, msha.ErrNotFound) && i > 0 {
+	missing = map[string]bool{}
+	for broker := range brokers {
+		missing[broker] = true
+	}
+	for _, q := range queues {
+		if q.ID == 0 { // records go nowhere else
+			delete(missing, q.Broker)
+			e.follow(q, true)
+		}
+	}
+	return missing, nil
+}
+
+// followCopies follows the copies of the other units' logs.
+func (e *Engine) followCopies(ctx context.Context) error {
+	for _, unit := range e.cfg.OtherUnits() {
+		queues, err := e.cfg.Cluster.Queues(ctx, msha.ReplicaTopic(msha.ProgressTopic, unit), false)
+		if errors.Is(err, msha.ErrNotFound) {
 			continue // not copied yet
 		}
 		if err != nil {
 			return err
 		}
 		for _, q := range queues {
-			e.mu.Lock()
-			if e.logs[q] == nil {
-				l := &logReader{queue: q, own: i == 0}
-				e.logs[q] = l
-				e.wg.Go(func() { e.followLog(l) })
-			}
-			e.mu.Unlock()
+			e.follow(q, false)
 		}
 	}
 	return nil
 }
 
+func (e *Engine) follow(q remoting.Queue, own bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.logs[q] == nil {
+		l := &logReader{queue: q, own: own}
+		e.logs[q] = l
+		e.wg.Go(func() { e.followLog(l) })
+	}
+}
+
 func (e *Engine) followLog(l *logReader) {
+	backoff, failing := retryInterval, false
 	for e.ctx.Err() == nil {
 		res, err := e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.next, Max: 256, Suspend: longPoll})
 		if err != nil {
-			e.pause(retryInterval)
+			if !failing && e.ctx.Err() == nil {
+				e.cfg.Logger.Warn("fact log cannot be read, trying again", "log", l.queue.String(), "error", err)
+			}
+			failing = true
+			pause(e.ctx, backoff)
+			backoff = min(2*backoff, lastBackoff)
 			continue
 		}
-		if res.Status == remoting.PullNoNew {
-			continue
+		if failing {
+			e.cfg.Logger.Info("fact log is read again", "log", l.queue.String())
 		}
-		e.applyLog(l, res)
+		backoff, failing = retryInterval, false
+		if res.Status != remoting.PullNoNew {
+			e.applyLog(l, res)
+		}
 	}
 }
 
 func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if res.NextOffset < l.next {
+		e.cfg.Logger.Error("fact log lost its tail: facts that were acknowledged are gone", "log", l.queue.String(), "read", l.next, "end", res.NextOffset)
+	}
 	closed := false
 	for _, m := range res.Messages {
-		records, err := filter.DecodeRecords(m.Body)
+		records, err := filter.DecodeLog(m.Body, m.QueueOffset)
 		if err != nil {
 			e.cfg.Logger.Error("fact cannot be read", "log", l.queue.String(), "offset", m.QueueOffset, "error", err)
 			continue
@@ -103,20 +136,22 @@ func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 	}
 	l.next = res.NextOffset
 	if closed {
-		e.poke(e.scan)
+		e.scanAll()
 	}
 	e.unpark()
+	e.broadcast()
 }
 
 // readTo returns once the unit's own logs are applied up to the given ends, by broker.
 func (e *Engine) readTo(ctx context.Context, ends map[string]int64) error {
 	return e.await(ctx, func() bool {
+		reached := 0
 		for _, l := range e.logs {
-			if l.own && l.next < ends[l.queue.Broker] {
-				return false
+			if end, asked := ends[l.queue.Broker]; asked && l.own && l.next >= end {
+				reached++
 			}
 		}
-		return true
+		return reached == len(ends)
 	})
 }
 
@@ -128,6 +163,36 @@ func (e *Engine) readLog(ctx context.Context, broker string) error {
 		return err
 	}
 	return e.readTo(ctx, map[string]int64{broker: end})
+}
+
+// freshLoop reads logs to their end for parked messages, until the engine ends.
+func (e *Engine) freshLoop() {
+	for {
+		select {
+		case <-e.fresh:
+		case <-e.ctx.Done():
+			return
+		}
+		e.mu.Lock()
+		stale := e.stale
+		e.stale = map[string][]*item{}
+		e.mu.Unlock()
+		for broker, items := range stale {
+			err := e.readLog(e.ctx, broker)
+			e.mu.Lock()
+			if err != nil { // asked again when they are decided about the next time
+				e.cfg.Logger.Warn("fact log cannot be read to its end, trying again", "broker", broker, "error", err)
+			}
+			for _, it := range items {
+				it.fresh, it.asked = err == nil, err == nil
+			}
+			e.unpark()
+			e.mu.Unlock()
+			if err != nil {
+				pause(e.ctx, retryInterval)
+			}
+		}
+	}
 }
 
 // appendLog writes records to the log of one broker, waits for its answer and returns the log's end behind them.
@@ -144,22 +209,12 @@ func (e *Engine) appendLog(ctx context.Context, broker string, rs ...filter.Reco
 
 // insist repeats an append until it succeeds or ctx ends: records may be in the log twice, which changes nothing.
 func (e *Engine) insist(ctx context.Context, broker string, rs ...filter.Record) error {
-	for {
+	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
 		_, err := e.appendLog(ctx, broker, rs...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		e.cfg.Logger.Warn("fact not written, trying again", "broker", broker, "kind", rs[0].Kind.String(), "error", err)
-		e.pause(retryInterval)
-	}
-}
-
-// pause waits, shorter if the engine ends.
-func (e *Engine) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-e.ctx.Done():
+		pause(ctx, backoff)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -16,13 +17,12 @@ import (
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-// members keeps the client registered and its queues allocated until the engine ends.
+// members keeps the client registered and its queues allocated until the engine stops.
 func (e *Engine) members() {
-	for e.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(e.ctx, callTimeout)
-		missing, err := e.rebalance(ctx)
-		cancel()
-		if err != nil && e.ctx.Err() == nil {
+	defer close(e.joinDone)
+	for e.joining.Err() == nil {
+		missing, err := e.rebalance(e.joining)
+		if err != nil && e.joining.Err() == nil {
 			e.cfg.Logger.Warn("rebalance failed, trying again", "error", err)
 			e.cfg.Cluster.Forget()
 		}
@@ -33,17 +33,20 @@ func (e *Engine) members() {
 		select {
 		case <-e.notify:
 		case <-time.After(tick):
-		case <-e.ctx.Done():
+		case <-e.joining.Done():
 		}
 	}
 }
 
-// topics lists what the group subscribes: each home topic with its replica topics, and the retry topic.
+// topics lists what the group subscribes: each home topic with its replica topics, and the retry topic, which is of no use before.
 func (e *Engine) topics() map[string]topicOf {
 	units := e.cfg.OtherUnits()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := map[string]topicOf{e.retry: {}}
+	out := map[string]topicOf{}
+	if len(e.subs) > 0 {
+		out[e.retry] = topicOf{}
+	}
 	for name, sub := range e.subs {
 		out[name] = topicOf{home: name, sub: sub}
 		for _, u := range units {
@@ -62,35 +65,39 @@ type topicOf struct {
 // and when the gate has lapsed, a switch may have passed this process over. Then it joins anew: first the roster, so that the
 // next switch waits for it; then the brokers' lists, so that the one that is confirming now sees it; then the table, read
 // linearizably, so that the one that has confirmed already is known here.
-func (e *Engine) heartbeat(ctx context.Context) error {
-	asked := time.Now()
+func (e *Engine) heartbeat(ctx context.Context) (*members, error) {
+	asked := e.cfg.Now()
 	e.mu.Lock()
 	joined := asked.Sub(e.lastSeen) < e.cfg.GateWindow
+	first := e.lastSeen.IsZero()
 	e.mu.Unlock()
 	if !joined {
 		if err := e.cfg.Enter(ctx); err != nil {
+			if first {
+				return nil, err
+			}
 			e.cfg.Logger.Warn("roster not entered", "error", err) // join decides what that means
 		}
 	}
-	seen, err := e.register(ctx)
-	if !seen {
-		return err
+	m, err := e.register(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if !joined {
-		if err := e.join(ctx); err != nil {
-			return err
+		if err := e.join(ctx, first); err != nil {
+			return nil, err
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lastSeen = asked
-	e.broadcast()
-	return nil // one broker is enough to go on; the others are tried again
+	e.wakeAll()
+	return m, nil
 }
 
 // join reads the table once this process can be seen. Without the metastore the unit's own log will do for a process that has worked
 // before (promise P6): a switch writes its version there before it looks who is gone.
-func (e *Engine) join(ctx context.Context) error {
+func (e *Engine) join(ctx context.Context, first bool) error {
 	t, err := e.cfg.Fresh(ctx)
 	if err == nil {
 		e.mu.Lock()
@@ -98,35 +105,81 @@ func (e *Engine) join(ctx context.Context) error {
 		e.applyTable(t)
 		return nil
 	}
-	known := e.currentTable()
-	if e.lastSeen.IsZero() {
+	if first {
 		return err
 	}
 	brokers, berr := e.cfg.Cluster.Brokers(ctx)
 	if berr != nil {
 		return errors.Join(err, berr)
 	}
-	for broker := range brokers {
-		if lerr := e.readLog(ctx, broker); lerr != nil {
-			return errors.Join(err, lerr)
-		}
+	lerr := eachBroker(ctx, brokers, func(ctx context.Context, broker, _ string) error { return e.readLog(ctx, broker) })
+	if lerr != nil {
+		return errors.Join(err, lerr)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if newest := e.tracker.NewestAck(); newest > known.Version {
-		return fmt.Errorf("table version %d is not the newest (%d): %w", known.Version, newest, err)
+	if newest := e.tracker.NewestAck(); newest > e.table.Version {
+		return fmt.Errorf("table version %d is not the newest (%d): %w", e.table.Version, newest, err)
 	}
-	e.cfg.Logger.Warn("joined again without the metastore: the unit's log shows no newer table", "version", known.Version, "error", err)
+	e.cfg.Logger.Warn("joined again without the metastore: the unit's log shows no newer table", "version", e.table.Version, "error", err)
 	return nil
 }
 
-// register sends the heartbeats; seen tells whether a broker lists this client.
-func (e *Engine) register(ctx context.Context) (seen bool, err error) {
+// members is who consumes in the group, as the brokers see it.
+type members struct {
+	ids      []string // over all brokers that answered, sorted
+	complete bool     // all registered brokers answered
+}
+
+// register sends the heartbeats and asks for the members. A broker that does not answer has no say; one that lists this client is
+// enough to go on.
+func (e *Engine) register(ctx context.Context) (*members, error) {
 	addrs, err := e.cfg.Cluster.Brokers(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	data := remoting.ConsumerData{GroupName: e.set.group, Type: "CONSUME_PASSIVELY", Model: "CLUSTERING", From: fromName(e.set.from)}
+	data := &remoting.HeartbeatData{ClientID: e.cfg.ClientID, Producers: []remoting.ProducerData{}, Consumers: []remoting.ConsumerData{e.consumerData()}}
+	m, err := e.listMembers(ctx, addrs, func(ctx context.Context, addr string) error { return e.cfg.Cluster.Heartbeat(ctx, addr, data) })
+	if slices.Contains(m.ids, e.cfg.ClientID) {
+		return m, nil
+	}
+	if err == nil {
+		err = msha.Errorf("consume.register", e.cfg.ClientID, "", "client %w in the brokers' consumer lists", msha.ErrNotFound)
+	}
+	return nil, err
+}
+
+// listMembers asks every broker for the group's members, after what is to be done there first.
+func (e *Engine) listMembers(ctx context.Context, addrs map[string]string, first func(ctx context.Context, addr string) error) (*members, error) {
+	set := map[string]bool{}
+	var mu sync.Mutex
+	err := eachBroker(ctx, addrs, func(ctx context.Context, _, addr string) error {
+		if err := first(ctx, addr); err != nil {
+			return err
+		}
+		ids, err := e.cfg.Cluster.ConsumerIDs(ctx, addr, e.set.group)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, id := range ids {
+			set[id] = true
+		}
+		return err
+	})
+	return &members{ids: slices.Sorted(maps.Keys(set)), complete: err == nil}, err
+}
+
+// memberIDs are the group's client ids over all brokers, sorted.
+func (e *Engine) memberIDs(ctx context.Context) ([]string, error) {
+	addrs, err := e.cfg.Cluster.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.listMembers(ctx, addrs, func(context.Context, string) error { return nil })
+	return m.ids, err
+}
+
+func (e *Engine) consumerData() remoting.ConsumerData {
+	data := remoting.ConsumerData{GroupName: e.set.group, Type: "CONSUME_PASSIVELY", Model: "CLUSTERING", From: fromName(e.set.from), Subscriptions: []remoting.SubscriptionData{}}
 	for name, t := range e.topics() {
 		s := remoting.SubscriptionData{Topic: name, SubString: "*", ExpressionType: "TAG", Tags: []string{}, Codes: []int32{}}
 		if t.sub != nil {
@@ -141,19 +194,7 @@ func (e *Engine) register(ctx context.Context) (seen bool, err error) {
 		data.Subscriptions = append(data.Subscriptions, s)
 	}
 	slices.SortFunc(data.Subscriptions, func(a, b remoting.SubscriptionData) int { return strings.Compare(a.Topic, b.Topic) })
-	for _, addr := range addrs {
-		if herr := e.cfg.Cluster.Heartbeat(ctx, addr, &remoting.HeartbeatData{ClientID: e.cfg.ClientID, Producers: []remoting.ProducerData{}, Consumers: []remoting.ConsumerData{data}}); herr != nil {
-			err = errors.Join(err, herr)
-			continue
-		}
-		ids, lerr := e.cfg.Cluster.ConsumerIDs(ctx, addr, e.set.group)
-		err = errors.Join(err, lerr)
-		seen = seen || slices.Contains(ids, e.cfg.ClientID)
-	}
-	if !seen && err == nil {
-		err = msha.Errorf("consume.register", e.cfg.ClientID, "", "client %w in the brokers' consumer lists", msha.ErrNotFound)
-	}
-	return seen, err
+	return data
 }
 
 func fromName(f consumer.ConsumeFromWhere) string {
@@ -166,66 +207,36 @@ func fromName(f consumer.ConsumeFromWhere) string {
 	return "CONSUME_FROM_LAST_OFFSET"
 }
 
-// memberIDs are the group's client ids over all brokers, sorted.
-func (e *Engine) memberIDs(ctx context.Context) ([]string, error) {
-	addrs, err := e.cfg.Cluster.Brokers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	set := map[string]bool{}
-	for _, addr := range addrs {
-		ids, err := e.cfg.Cluster.ConsumerIDs(ctx, addr, e.set.group)
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range ids {
-			set[id] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(set)), nil
-}
-
 // missingTick is how often what is missing is looked for: a topic that is not there yet, a queue whose holder still finishes.
 const missingTick = 500 * time.Millisecond
 
 // rebalance registers, computes which queues are this client's, gives up the others and takes new ones. missing says that a subscribed
 // topic or the lock of a queue was not to be had.
 func (e *Engine) rebalance(ctx context.Context) (missing bool, err error) {
-	if err := e.heartbeat(ctx); err != nil {
-		return false, err
-	}
-	if err := e.openLogs(ctx); err != nil {
-		return false, err
-	}
-	if err := e.acknowledgeReturned(ctx); err != nil {
-		return false, err
-	}
-	ids, err := e.memberIDs(ctx)
+	m, err := e.heartbeat(ctx)
 	if err != nil {
 		return false, err
 	}
-	want, missing, err := e.allocation(ctx, ids)
-	if err != nil {
-		return missing, err
+	logCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	err = errors.Join(e.openLogs(logCtx), e.acknowledgeReturned(logCtx)) // what needs them waits; the others go on
+	cancel()
+	want, missing, werr := e.allocation(ctx, m.ids)
+	if werr != nil {
+		return missing, errors.Join(err, werr)
 	}
 	e.mu.Lock()
-	var drop []*held
 	for q, h := range e.queues {
-		if t, ok := want[q]; !h.dropped && (!ok || t.home != h.home) {
-			drop = append(drop, h)
+		if t, ok := want[q]; !ok || t.home != h.home || t.sub != h.sub {
+			e.giveUp(h)
 		}
 	}
-	running := e.state == stateStarted
 	e.mu.Unlock()
-	if !running {
-		return false, nil
-	}
-	for _, h := range drop {
-		e.giveUp(h)
-	}
-	err = e.renew(ctx)
 	busy, aerr := e.acquire(ctx, want)
-	return missing || busy, errors.Join(err, aerr, e.voidDead(ctx, ids))
+	err = errors.Join(err, aerr)
+	if m.complete {
+		err = errors.Join(err, e.voidDead(ctx, m.ids))
+	}
+	return missing || busy, err
 }
 
 // allocation is what client-go's strategy gives this client of every subscribed topic.
@@ -266,28 +277,16 @@ func (e *Engine) voidDead(ctx context.Context, ids []string) error {
 	records := e.tracker.Voidable(func(client string) bool { return slices.Contains(ids, client) })
 	e.mu.Unlock()
 	for _, r := range records {
-		broker := e.logOf(r.Queue)
-		if broker == "" {
+		e.mu.Lock()
+		local, held := e.tracker.LocalOf(r.Queue)
+		e.mu.Unlock()
+		if !held {
 			continue
 		}
-		if _, err := e.appendLog(ctx, broker, r); err != nil {
+		if _, err := e.appendLog(ctx, local.Broker, r); err != nil {
 			return err
 		}
 		e.cfg.Logger.Info("failed message of a dead process reclaimed", "message", r.Origin().String(), "process", r.Client)
 	}
 	return nil
-}
-
-// logOf is the broker whose log holds the facts of an origin queue.
-func (e *Engine) logOf(q msha.OriginQueue) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, h := range e.queues {
-		if h.home == q.Topic && (h.unit == q.Unit || h.unit == "" && q.Unit == e.cfg.Unit) {
-			if h.unit != "" || h.queue.Broker == q.Broker {
-				return h.queue.Broker
-			}
-		}
-	}
-	return ""
 }

@@ -24,6 +24,7 @@ type Config struct {
 	PublishEvery time.Duration                                           // how often facts are published; 0: 1 s
 	Tick         time.Duration                                           // how often members and topics are looked at; 0: 3 s
 	WithValue    func(ctx context.Context, value string) context.Context // puts a message's routing value into its handler's context; nil: not
+	Now          func() time.Time                                        // monotonic; nil: time.Now
 	Logger       *slog.Logger                                            // nil: slog.Default()
 }
 
@@ -49,6 +50,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.WithValue == nil {
 		c.WithValue = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

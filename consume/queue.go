@@ -2,41 +2,57 @@ package consume
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
-
-	"github.com/apache/rocketmq-client-go/v2/consumer"
-	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-// held is one generation of a local queue under this client's lock. Its fields are guarded by the engine's lock, except those set
-// before it is shared.
+// held is one generation of a local queue under this client's lock.
 type held struct {
-	queue  remoting.Queue
-	local  filter.LocalQueue
-	home   string // home topic; "" for the retry queue
-	unit   string // origin unit of a replica queue, "" otherwise
-	cancel context.CancelFunc
-	ctx    context.Context // ends when the queue is given up
-	done   chan struct{}   // the pull loop ended
+	queue    remoting.Queue
+	local    filter.LocalQueue
+	home     string // home topic; "" for the retry queue
+	unit     string // origin unit of a replica queue, "" otherwise
+	sub      *subscription
+	ctx      context.Context // ends when the queue is given up
+	cancel   context.CancelFunc
+	done     chan struct{} // its loops ended
+	room     chan struct{} // the buffer has shrunk
+	scanRoom chan struct{} // fewer re-scanned messages wait
+	scan     chan struct{} // something may have become pending
 
-	ready      bool // acquired completely: offsets may be committed
+	// Under the engine's lock:
+	open       bool // acquired completely: offsets may be committed
 	dropped    bool
-	trustUntil time.Time // nothing starts later without a renewed lock
-	next       int64     // next local offset to pull
+	trustUntil time.Time         // nothing starts later without a renewed lock
+	next       int64             // next local offset to pull
+	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
 	maxOffset  int64
 	entries    []entry // pulled local offsets, ascending
-	running    int     // started and not finished, re-scans included
-	waiting    int     // in the ready or parked list
+	ready      []*item // not decided about
+	inRing     bool
+	running    int // started and not finished, re-scans included
+	rescans    int // re-scanned and not finished
 }
 
 type entry struct {
 	offset int64
 	done   bool
+}
+
+func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
+	h := &held{
+		queue: q, local: filter.LocalQueue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}, home: t.home, unit: t.unit, sub: t.sub,
+		trustUntil: trustUntil, committed: -1, done: make(chan struct{}),
+		room: make(chan struct{}, 1), scanRoom: make(chan struct{}, 1), scan: make(chan struct{}, 1),
+	}
+	h.ctx, h.cancel = context.WithCancel(e.ctx)
+	return h
 }
 
 // committable is the first local offset that is not acknowledged.
@@ -66,111 +82,137 @@ func (h *held) acknowledge(offset int64) {
 	h.committable()
 }
 
-// item is one message on its way to the handler.
-type item struct {
-	h      *held
-	meta   filter.Message
-	msg    *primitive.MessageExt
-	raw    *remoting.Message
-	sub    *subscription
-	rescan bool
-	key    filter.Key
-}
-
-// itemOf turns a stored message into an item; nil if the group's subscription does not want it.
-func (e *Engine) itemOf(h *held, m *remoting.Message) *item {
-	topic := h.home
-	it := &item{h: h, raw: m}
-	it.meta = filter.Message{Value: m.Properties[msha.PropertyRoute], Unit: m.Properties[msha.PropertyUnit]}
-	if topic == "" {
-		topic = m.Properties[primitive.PropertyRetryTopic]
-	}
-	origin, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
-	switch {
-	case h.home == "" && (err != nil || m.Properties[msha.PropertyRetry] == ""):
-		it.meta.Legacy = true
-	case h.home == "":
-		it.meta.Origin, it.meta.Retry = origin, m.Properties[msha.PropertyRetry]
-	case h.unit != "":
-		if err != nil {
-			e.cfg.Logger.Error("message in a replica topic without origin ignored", "queue", h.queue.String(), "offset", m.QueueOffset, "error", err)
-			return nil
-		}
-		it.meta.Origin = origin
-	default:
-		it.meta.Origin = msha.Origin{OriginQueue: e.homeOrigin(h.queue), Offset: m.QueueOffset}
-	}
-	if it.meta.Unit == "" {
-		it.meta.Unit = it.meta.Origin.Unit
-	}
-	if it.sub = e.subs[topic]; it.sub == nil || !matchTag(it.sub.selector, m.Properties["TAGS"]) {
-		return nil
-	}
-	it.msg = present(m, topic, h.queue)
-	return it
-}
-
-func (e *Engine) homeOrigin(q remoting.Queue) msha.OriginQueue {
-	return msha.OriginQueue{Unit: e.cfg.Unit, Broker: q.Broker, Topic: q.Topic, Queue: q.ID}
-}
-
-// present is the message as client-go would give it to a handler.
-func present(m *remoting.Message, topic string, q remoting.Queue) *primitive.MessageExt {
-	body, err := m.PlainBody()
-	if err != nil {
-		body = m.Body // the handler sees what is stored, as with client-go
-	}
-	out := &primitive.MessageExt{
-		MsgId: m.Properties[primitive.PropertyUniqueClientMessageIdKeyIndex], OffsetMsgId: remoting.MessageID(m.StoreHost, m.CommitLogOffset),
-		QueueOffset: m.QueueOffset, SysFlag: m.SysFlag, BornTimestamp: m.BornTimestamp, BornHost: m.BornHost.String(),
-		StoreTimestamp: m.StoreTimestamp, StoreHost: m.StoreHost.String(), CommitLogOffset: m.CommitLogOffset, BodyCRC: m.BodyCRC,
-		ReconsumeTimes: m.ReconsumeTimes, PreparedTransactionOffset: m.PreparedOffset,
-	}
-	if out.MsgId == "" {
-		out.MsgId = out.OffsetMsgId
-	}
-	out.Topic, out.Body, out.Flag = topic, body, m.Flag
-	out.Queue = &primitive.MessageQueue{Topic: q.Topic, BrokerName: q.Broker, QueueId: q.ID}
-	out.WithProperties(m.Properties)
-	return out
-}
-
-// pullLoop reads an opened queue in order until it is given up.
-func (e *Engine) pullLoop(h *held, sub *subscription) {
-	backoff := retryInterval
-	for h.ctx.Err() == nil {
-		err := e.await(h.ctx, func() bool { return int64(len(h.entries)) < e.set.threshold && e.state == stateStarted })
-		if err != nil {
-			return
-		}
-		req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll}
-		if sub != nil {
-			req.SubExpression, req.SubVersion = sub.selector.Expression, sub.version
-		}
-		res, err := e.cfg.Cluster.Pull(h.ctx, req)
-		if err != nil {
-			if h.ctx.Err() == nil {
-				e.cfg.Logger.Warn("pull failed, trying again", "queue", h.queue.String(), "error", err)
-				e.pause(backoff)
-				backoff = min(2*backoff, 5*time.Second)
-				e.cfg.Cluster.Forget()
-			}
-			continue
-		}
-		backoff = retryInterval
-		e.arrived(h, res)
-	}
-}
-
-// arrived registers a pull's messages in the tracker and hands them to the workers.
-func (e *Engine) arrived(h *held, res *remoting.PullResult) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// enqueue lines an item up; the lock is held.
+func (e *Engine) enqueue(it *item) {
+	h := it.h
 	if h.dropped {
 		return
 	}
+	h.ready = append(h.ready, it)
+	if !h.inRing {
+		h.inRing = true
+		e.ring = append(e.ring, h)
+	}
+	e.wakeUp(1)
+}
+
+// until waits on a queue's own signal until cond, evaluated under the engine's lock, holds; false if the queue is being given up.
+func (e *Engine) until(h *held, signal chan struct{}, cond func() bool) bool {
+	for {
+		e.mu.Lock()
+		ok := cond()
+		e.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-signal:
+		case <-h.ctx.Done():
+			return false
+		}
+	}
+}
+
+const lastBackoff = 5 * time.Second
+
+// hold opens a queue and reads it until it is given up.
+func (e *Engine) hold(h *held) {
+	defer close(h.done)
+	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
+		err := e.openQueue(h)
+		if err == nil {
+			break
+		}
+		if h.ctx.Err() != nil {
+			return
+		}
+		e.cfg.Logger.Warn("queue not opened, trying again", "queue", h.queue.String(), "error", err)
+		pause(h.ctx, backoff)
+	}
+	var wg sync.WaitGroup
+	if h.home != "" {
+		wg.Go(func() { e.scanLoop(h) })
+	}
+	e.pullLoop(h)
+	wg.Wait()
+}
+
+// pullLoop reads an opened queue in order until it is given up or cannot be read.
+func (e *Engine) pullLoop(h *held) {
+	backoff, suspect := retryInterval, time.Time{}
+	for e.until(h, h.room, func() bool { return int64(len(h.entries)) < e.set.threshold }) {
+		req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll}
+		if h.sub != nil {
+			req.SubExpression, req.SubVersion = h.sub.selector.Expression, h.sub.version
+		}
+		res, err := e.cfg.Cluster.Pull(h.ctx, req)
+		if err == nil && !suspect.IsZero() {
+			err = e.sameQueue(h)
+		}
+		if err == nil {
+			err = e.arrived(h, res)
+		}
+		switch {
+		case err == nil:
+			backoff, suspect = retryInterval, time.Time{}
+		case h.ctx.Err() != nil:
+			return
+		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > settleTime:
+			e.cfg.Logger.Error("queue stopped", "queue", h.queue.String(), "error", err)
+			return
+		default:
+			if suspect.IsZero() {
+				suspect = time.Now()
+			}
+			e.cfg.Logger.Warn("pull failed, trying again", "queue", h.queue.String(), "error", err)
+			pause(h.ctx, backoff)
+			backoff = min(2*backoff, lastBackoff)
+			e.cfg.Cluster.Forget()
+		}
+	}
+}
+
+// settleTime is how long a restarted broker may take to show all it has stored: its queues are built from its log.
+const settleTime = 30 * time.Second
+
+var errReused = errors.New("the message read last is no longer there")
+
+// sameQueue checks after an interruption that the message read last is still where it was: a broker that lost its tail stores other
+// messages under the same offsets, and they would be taken for what was done.
+func (e *Engine) sameQueue(h *held) error {
+	if h.last == nil {
+		return nil
+	}
+	res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: h.last.QueueOffset, Max: 1})
+	if err != nil {
+		return err
+	}
+	if res.MinOffset > h.last.QueueOffset { // expired meanwhile
+		return nil
+	}
+	if len(res.Messages) == 0 {
+		return msha.Errorf("consume.pull", h.queue.String(), "", "%w: nothing at offset %d, which was read", msha.ErrGap, h.last.QueueOffset)
+	}
+	if m := res.Messages[0]; m.QueueOffset != h.last.QueueOffset || m.StoreTimestamp != h.last.StoreTimestamp || m.BodyCRC != h.last.BodyCRC {
+		return msha.Errorf("consume.pull", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+			"%w: another message at offset %d: %w", msha.ErrGap, h.last.QueueOffset, errReused)
+	}
+	return nil
+}
+
+// arrived registers a pull's messages in the tracker and lines them up. ErrGap if the queue's offsets are being used again.
+func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if h.dropped {
+		return nil
+	}
 	if res.Status == remoting.PullOffsetIllegal {
-		e.cfg.Logger.Error("read position is outside the queue", "queue", h.queue.String(), "position", h.next, "min", res.MinOffset, "max", res.MaxOffset)
+		if res.NextOffset < h.next {
+			return msha.Errorf("consume.pull", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+				"%w: read up to offset %d, the queue ends at %d", msha.ErrGap, h.next, res.NextOffset)
+		}
+		e.expired(h, h.next, res.NextOffset)
 	}
 	h.maxOffset = res.MaxOffset
 	var items []*item
@@ -179,6 +221,7 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) {
 		if m.QueueOffset < h.next {
 			continue
 		}
+		h.last = &remoting.Message{QueueOffset: m.QueueOffset, StoreTimestamp: m.StoreTimestamp, BodyCRC: m.BodyCRC}
 		if it := e.itemOf(h, m); it != nil {
 			items = append(items, it)
 			metas = append(metas, it.meta)
@@ -193,35 +236,14 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) {
 		e.tracker.Pulled(h.local, msha.OriginQueue{}, metas, 0)
 	}
 	h.next = res.NextOffset
-	e.enqueue(items...)
-}
-
-func (e *Engine) enqueue(items ...*item) {
 	for _, it := range items {
-		it.h.waiting++
+		e.enqueue(it)
 	}
-	e.ready = append(e.ready, items...)
-	e.broadcast()
+	return nil
 }
 
-// unpark lets the workers look again at messages that had to wait for facts; the lock is held.
-func (e *Engine) unpark() {
-	for _, it := range e.parked {
-		it.meta.Fresh = true
-	}
-	e.ready = append(e.ready, e.parked...)
-	e.parked = nil
-	e.broadcast()
-}
-
-func matchTag(s consumer.MessageSelector, tag string) bool {
-	if s.Expression == "" || s.Expression == "*" {
-		return true
-	}
-	for _, want := range splitTags(s.Expression) {
-		if want == tag {
-			return true
-		}
-	}
-	return false
+// expired reports messages that are gone before this group could look at them (promise P5); the lock is held.
+func (e *Engine) expired(h *held, from, to int64) {
+	e.stats.Expired += to - from
+	e.cfg.Logger.Error("messages expired before the group could process them", "queue", h.queue.String(), "from", from, "to", to-1, "hint", "raise the retention time")
 }

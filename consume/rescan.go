@@ -10,168 +10,200 @@ import (
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-// rescanEvery is how often pending is looked at without a reason: a safety net, not the mechanism.
-const rescanEvery = 5 * time.Second
+const (
+	rescanEvery = 5 * time.Second // a safety net, not the mechanism
+	sweepBatch  = 256
+	sweepGap    = 2000 // messages that are not pending: more than that are jumped over
+)
 
-// rescanLoop reads again what a term still has to process below the pull position, whenever something may have become pending.
-func (e *Engine) rescanLoop() {
+// scanAll lets every held queue look for what has become pending; the lock is held.
+func (e *Engine) scanAll() {
+	for _, h := range e.queues {
+		e.poke(h.scan)
+	}
+}
+
+// scanLoop reads again what a term still has to process below the pull position, whenever something may have become pending.
+func (e *Engine) scanLoop(h *held) {
+	tick := time.NewTicker(rescanEvery)
+	defer tick.Stop()
+	backoff := retryInterval
+	e.poke(h.scan)
 	for {
 		select {
-		case <-e.scan:
-		case <-time.After(rescanEvery):
-		case <-e.ctx.Done():
+		case <-h.scan:
+		case <-tick.C:
+		case <-h.ctx.Done():
 			return
 		}
-		if err := e.rescan(); err != nil && e.ctx.Err() == nil {
-			e.cfg.Logger.Warn("re-scan interrupted, trying again", "error", err)
-			e.pause(retryInterval)
-			e.poke(e.scan)
+		err := e.rescan(h)
+		if err == nil || h.ctx.Err() != nil {
+			backoff = retryInterval
+			continue
 		}
+		e.cfg.Logger.Warn("re-scan interrupted, trying again", "queue", h.queue.String(), "error", err)
+		pause(h.ctx, backoff)
+		backoff = min(2*backoff, lastBackoff)
+		e.poke(h.scan)
 	}
 }
 
-func (e *Engine) rescan() error {
+// rescan sweeps the origin queues whose messages the local queue holds: one, and older incarnations of it.
+func (e *Engine) rescan(h *held) error {
 	e.mu.Lock()
-	queues := e.tracker.Held()
+	var origins []msha.OriginQueue
+	for _, q := range e.tracker.Held() {
+		if local, ok := e.tracker.LocalOf(q); ok && local == h.local {
+			origins = append(origins, q)
+		}
+	}
 	e.mu.Unlock()
-	for _, q := range queues {
-		if err := e.rescanQueue(q); err != nil {
+	for _, q := range origins {
+		e.mu.Lock()
+		pending := e.tracker.Pending(q)
+		e.mu.Unlock()
+		if pending.Empty() {
+			continue
+		}
+		e.cfg.Logger.Debug("re-scan", "queue", q.String(), "pending", pending.String())
+		if err := e.sweep(h, q, pending); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *Engine) rescanQueue(q msha.OriginQueue) error {
-	h := e.holding(q)
-	if h == nil {
-		return nil
-	}
-	e.mu.Lock()
-	pending := e.tracker.Pending(q)
-	e.mu.Unlock()
-	if pending.Empty() {
-		return nil
-	}
-	e.cfg.Logger.Debug("re-scan", "queue", q.String(), "pending", pending.String())
-	for _, span := range pending {
-		if err := e.rescanSpan(h, q, span); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// holding is the local queue this client holds for an origin queue.
-func (e *Engine) holding(q msha.OriginQueue) *held {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	local, ok := e.tracker.LocalOf(q)
-	if !ok {
-		return nil
-	}
-	h := e.queues[remoting.Queue{Topic: local.Topic, Broker: local.Broker, ID: local.ID}]
-	if h == nil || h.dropped || !h.ready {
-		return nil
-	}
-	return h
-}
-
-// rescanSpan reads one span with the group's own subscription; what the broker does not return was filtered out or has expired.
-func (e *Engine) rescanSpan(h *held, q msha.OriginQueue, span filter.Span) error {
-	at, err := e.localOffset(h, span.From)
+// sweep reads from the first pending offset to the last with the group's own subscription.
+func (e *Engine) sweep(h *held, q msha.OriginQueue, pending filter.Offsets) error {
+	end := pending[len(pending)-1].To
+	covered := pending[0].From // everything below is dealt with
+	at, err := e.seek(h, q, &covered)
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	sub := e.subs[h.home]
-	e.mu.Unlock()
-	if sub == nil {
-		return nil
-	}
-	covered := span.From // everything below is dealt with
-	for covered < span.To {
-		if err := e.await(h.ctx, func() bool { return int64(e.rescans) < e.set.threshold }); err != nil {
-			return nil // the queue is being given up
-		}
-		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: e.set.pullBatch, SubExpression: sub.selector.Expression, SubVersion: sub.version})
-		if h.ctx.Err() != nil {
+	for covered < end {
+		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold }) {
 			return nil
 		}
+		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: sweepBatch,
+			SubExpression: h.sub.selector.Expression, SubVersion: h.sub.version})
 		if err != nil {
 			return err
 		}
-		covered = e.reread(h, q, span, covered, res)
-		if res.Status == remoting.PullNoNew || res.NextOffset <= at && res.Status != remoting.PullFound {
-			e.absent(q, filter.Range(covered, span.To))
-			return nil
+		if res.Status == remoting.PullNoNew || res.Status == remoting.PullOffsetIllegal {
+			return e.swept(h, q, covered, end, at)
 		}
+		covered = e.reread(h, q, end, covered, res)
 		at = res.NextOffset
+		if next := nextPending(pending, covered); next-covered > sweepGap && next < end {
+			covered = next
+			if at, err = e.seek(h, q, &covered); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// reread registers what a pull of a re-scan found inside the span.
-func (e *Engine) reread(h *held, q msha.OriginQueue, span filter.Span, covered int64, res *remoting.PullResult) int64 {
+func nextPending(pending filter.Offsets, from int64) int64 {
+	rest := pending.Minus(filter.Range(0, from))
+	if rest.Empty() {
+		return from
+	}
+	return rest[0].From
+}
+
+// swept ends a sweep that came to the end of the queue. All that was pulled was read then, so what was not found was filtered out by
+// the group's subscription; unless the queue ends before the pull position.
+func (e *Engine) swept(h *held, q msha.OriginQueue, covered, end, at int64) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at < h.next && !h.dropped {
+		return msha.Errorf("consume.rescan", h.queue.String(), "the broker lost its tail or the topic was recreated", "%w: read up to offset %d, the queue ends at %d", msha.ErrGap, h.next, at)
+	}
+	e.absent(q, covered, end)
+	return nil
+}
+
+// absent covers what a sweep did not find; the lock is held.
+func (e *Engine) absent(q msha.OriginQueue, from, to int64) {
+	if from < to {
+		e.tracker.Absent(q, filter.Range(from, to).Intersect(e.tracker.Pending(q)))
+	}
+}
+
+// reread registers what a pull of a sweep found and is still pending; it returns up to where the origin queue is dealt with.
+func (e *Engine) reread(h *held, q msha.OriginQueue, end, covered int64, res *remoting.PullResult) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if h.dropped {
-		return span.To
+		return end
 	}
 	pending := e.tracker.Pending(q)
+	absent := func(to int64) {
+		e.tracker.Absent(q, filter.Range(covered, to).Intersect(pending))
+		covered = max(covered, to)
+	}
 	for _, m := range res.Messages {
 		it := e.itemOf(h, m)
-		if it == nil {
+		if it == nil || it.meta.Origin.OriginQueue != q || it.meta.Origin.Offset < covered {
 			continue
 		}
 		off := it.meta.Origin.Offset
-		if it.meta.Origin.OriginQueue != q || off < covered {
-			continue
+		absent(min(off, end))
+		if off >= end {
+			return end
 		}
-		if off >= span.To {
-			e.tracker.Absent(q, filter.Range(covered, span.To).Intersect(pending))
-			return span.To
-		}
-		e.tracker.Absent(q, filter.Range(covered, off).Intersect(pending))
 		covered = off + 1
 		if pending.Contains(off) {
 			it.rescan = true
-			e.rescans++
+			h.rescans++
+			e.stats.Reread++
 			e.tracker.Reread(it.meta)
 			e.enqueue(it)
 		}
 	}
 	if h.unit == "" { // home: local offsets are origin offsets
-		end := min(res.NextOffset, span.To)
-		if end > covered {
-			e.tracker.Absent(q, filter.Range(covered, end).Intersect(pending))
-			covered = end
-		}
+		absent(min(res.NextOffset, end))
 	}
 	return covered
 }
 
-func (e *Engine) absent(q msha.OriginQueue, o filter.Offsets) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if o = o.Intersect(e.tracker.Pending(q)); !o.Empty() {
-		e.cfg.Logger.Error("messages to be taken over are not in the queue any more", "queue", q.String(), "offsets", o.String())
-		e.tracker.Absent(q, o)
-	}
-}
-
-// localOffset finds where a local queue holds an origin offset, or the first one above it.
-func (e *Engine) localOffset(h *held, origin int64) (int64, error) {
+// seek finds where a local queue holds the origin offset *covered, or the first one above it. What expired is reported and *covered
+// moves behind it.
+func (e *Engine) seek(h *held, q msha.OriginQueue, covered *int64) (at int64, err error) {
 	low, err := e.cfg.Cluster.MinOffset(h.ctx, h.queue)
 	if err != nil {
 		return 0, err
 	}
+	first := low // origin offset of the first message there is
 	if h.unit == "" {
-		return max(low, origin), nil
-	}
-	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
-	if err != nil {
+		at = max(low, *covered)
+	} else if at, first, err = e.seekCopy(h, low, *covered); err != nil {
 		return 0, err
+	}
+	if first > *covered {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		gone := filter.Range(*covered, first).Intersect(e.tracker.Pending(q))
+		if !gone.Empty() {
+			e.expired(h, gone[0].From, gone[len(gone)-1].To)
+			e.tracker.Absent(q, gone)
+		}
+		*covered = first
+	}
+	return at, nil
+}
+
+// seekCopy searches a replica queue, whose copies are in the order of their origin.
+func (e *Engine) seekCopy(h *held, low, origin int64) (at, first int64, err error) {
+	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
+	if err != nil || high <= low {
+		return low, 0, err
+	}
+	o, err := e.originOf(h.ctx, h.queue, low)
+	if err != nil || o.Offset >= origin {
+		return low, o.Offset, err
 	}
 	n := sort.Search(int(high-low), func(i int) bool {
 		if err != nil {
@@ -181,7 +213,7 @@ func (e *Engine) localOffset(h *held, origin int64) (int64, error) {
 		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
 		return err != nil || o.Offset >= origin
 	})
-	return low + int64(n), err
+	return low + int64(n), 0, err
 }
 
 // originOf reads the identity of one copy.

@@ -197,6 +197,17 @@ func DecodeRecords(body []byte) ([]Record, error) {
 	return rs, nil
 }
 
+// DecodeLog decodes the body at an offset of a log and notes in each record where it is.
+func DecodeLog(body []byte, offset int64) ([]Record, error) {
+	rs, err := DecodeRecords(body)
+	for i := range rs {
+		if rs[i].Kind != Snapshot {
+			rs[i].LogOffset = offset
+		}
+	}
+	return rs, err
+}
+
 type decoder struct {
 	b   []byte
 	err error

@@ -7,22 +7,40 @@ import (
 	"github.com/go-msha/msha"
 )
 
-// Facts is the fold of one unit's fact logs. Not safe for concurrent use.
+// Facts is the fold of one unit's fact logs. What it says does not depend on the order in which records are applied, nor on how
+// often: where order matters, Record.LogOffset decides. So a snapshot may be applied before or after the records it reflects. Not
+// safe for concurrent use.
 type Facts struct {
-	groups map[string]*GroupFacts
-	acks   map[string]map[string]uint64 // client -> log -> highest version
+	groups  map[string]*GroupFacts
+	acks    map[string]map[string]uint64 // client -> log -> highest version
+	handed  handedOver
+	writers map[logClient]process
 }
 
 // NewFacts is the fold of nothing.
 func NewFacts() *Facts {
-	return &Facts{groups: map[string]*GroupFacts{}, acks: map[string]map[string]uint64{}}
+	return &Facts{groups: map[string]*GroupFacts{}, acks: map[string]map[string]uint64{}, handed: handedOver{}, writers: map[logClient]process{}}
+}
+
+type logClient struct{ log, client string }
+
+// process is the one that wrote last under a client's name.
+type process struct {
+	writer string
+	at     int64
+}
+
+// replaced tells whether a record's writer was followed by another process of the same name.
+func (f *Facts) replaced(log string, r Record) bool {
+	last := f.writers[logClient{log, r.Client}]
+	return last.at > r.LogOffset && last.writer != r.Writer
 }
 
 // Group returns the facts of one group, empty ones if the log does not mention it.
 func (f *Facts) Group(name string) *GroupFacts {
 	g := f.groups[name]
 	if g == nil {
-		g = newGroupFacts()
+		g = newGroupFacts(name, f.handed)
 		f.groups[name] = g
 	}
 	return g
@@ -31,22 +49,40 @@ func (f *Facts) Group(name string) *GroupFacts {
 // Groups lists the groups the log mentions, sorted.
 func (f *Facts) Groups() []string { return slices.Sorted(maps.Keys(f.groups)) }
 
-// Apply folds one record of the log of one broker. Records of one log must come in its order; applying one twice changes nothing.
+// Apply folds one record of the log of one broker.
 func (f *Facts) Apply(log string, r Record) {
-	if r.Kind == Ack {
+	if by := (logClient{log, r.Client}); (r.Kind == Ack || r.Kind == Hold) && r.LogOffset >= f.writers[by].at {
+		f.writers[by] = process{r.Writer, r.LogOffset}
+	}
+	switch {
+	case r.Kind == Ack:
 		if f.acks[r.Client] == nil {
 			f.acks[r.Client] = map[string]uint64{}
 		}
 		f.acks[r.Client][log] = max(f.acks[r.Client][log], r.Version)
-		return
+	case r.Kind == Baseline && r.Set != "":
+		f.handed.apply(r)
+		if r.Group != "" {
+			f.Group(r.Group)
+		}
+	case r.Kind == Snapshot:
+		for _, inner := range r.Records {
+			f.Apply(log, inner)
+		}
+	default:
+		f.Group(r.Group).apply(log, r)
 	}
-	f.Group(r.Group).apply(r)
 }
 
 // ApplyCopy folds a record of another unit's log: only where a group starts in that unit's queues counts.
 func (f *Facts) ApplyCopy(r Record) {
-	if r.Kind == Baseline && r.Set == "" {
-		f.Group(r.Group).apply(r)
+	switch {
+	case r.Kind == Baseline && r.Set == "":
+		f.Group(r.Group).applyBaseline(r)
+	case r.Kind == Snapshot:
+		for _, inner := range r.Records {
+			f.ApplyCopy(inner)
+		}
 	}
 }
 
@@ -68,40 +104,32 @@ type termQueue struct {
 	queue msha.OriginQueue
 }
 
-type handover struct {
-	Key
-	hash string
-}
-
-// attempts is the retry history of one message in one term.
-type attempts struct {
-	order  []string // numbers, as opened
-	states map[string]*attempt
-}
-
-type attempt struct {
-	open         Record
-	sent, closed bool
-}
+type start struct{ offset, at int64 }
 
 // GroupFacts is what a unit recorded about one group.
 type GroupFacts struct {
-	baseline  map[msha.OriginQueue]int64
-	next      map[msha.OriginQueue]int64
-	remaining map[handover]map[msha.OriginQueue]Offsets
-	done      map[termQueue]*Offsets
-	opens     map[termQueue]map[int64]*attempts
-	holds     map[LocalQueue]Record // unreleased
+	name     string
+	handed   handedOver // of all groups
+	baseline map[msha.OriginQueue]start
+	next     map[msha.OriginQueue]int64
+	done     map[termQueue]*Offsets
+	retries  map[termQueue]map[int64]*retries // of messages that are not Done
+	numbers  map[string]*attempt              // the same, by number
+	holders  map[LocalQueue]*holder
+	logs     map[msha.OriginQueue]string // which log speaks of a queue
 }
 
-func newGroupFacts() *GroupFacts {
+func newGroupFacts(name string, handed handedOver) *GroupFacts {
 	return &GroupFacts{
-		baseline: map[msha.OriginQueue]int64{}, next: map[msha.OriginQueue]int64{}, remaining: map[handover]map[msha.OriginQueue]Offsets{},
-		done: map[termQueue]*Offsets{}, opens: map[termQueue]map[int64]*attempts{}, holds: map[LocalQueue]Record{},
+		name: name, handed: handed, baseline: map[msha.OriginQueue]start{}, next: map[msha.OriginQueue]int64{}, done: map[termQueue]*Offsets{},
+		retries: map[termQueue]map[int64]*retries{}, numbers: map[string]*attempt{}, holders: map[LocalQueue]*holder{}, logs: map[msha.OriginQueue]string{},
 	}
 }
 
-func (g *GroupFacts) apply(r Record) {
+func (g *GroupFacts) apply(log string, r Record) {
+	if r.Queue.Topic != "" {
+		g.logs[r.Queue] = log
+	}
 	switch r.Kind {
 	case Baseline:
 		g.applyBaseline(r)
@@ -112,60 +140,21 @@ func (g *GroupFacts) apply(r Record) {
 				g.cover(r.Key(), r.Queue, s.From, s.To)
 			}
 		}
-	case Open, Sent, Close:
+	case Open, Sent, Close, Void:
 		g.applyAttempt(r)
-	case Hold:
-		g.holds[r.Local] = r
-	case Release:
-		if g.holds[r.Local].Writer == r.Writer {
-			delete(g.holds, r.Local)
+	case Hold, Release:
+		h := g.holders[r.Local]
+		if h == nil {
+			h = &holder{releases: map[string]int64{}}
+			g.holders[r.Local] = h
 		}
-	case Snapshot:
-		for _, inner := range r.Records {
-			g.apply(inner)
-		}
+		h.apply(r)
 	}
 }
 
 func (g *GroupFacts) applyBaseline(r Record) {
-	if r.Set == "" {
-		if _, known := g.baseline[r.Queue]; !known {
-			g.baseline[r.Queue] = r.Offset
-		}
-		return
-	}
-	h := handover{r.Key(), r.Hash}
-	if g.remaining[h] == nil {
-		g.remaining[h] = map[msha.OriginQueue]Offsets{}
-	}
-	if r.Queue.Topic != "" { // without a queue the record only says that the hand-over took place
-		g.remaining[h][r.Queue] = r.Spans
-	}
-}
-
-func (g *GroupFacts) applyAttempt(r Record) {
-	tq := termQueue{r.Key(), r.Queue}
-	if g.opens[tq] == nil {
-		g.opens[tq] = map[int64]*attempts{}
-	}
-	a := g.opens[tq][r.Offset]
-	if a == nil {
-		a = &attempts{states: map[string]*attempt{}}
-		g.opens[tq][r.Offset] = a
-	}
-	s := a.states[r.Number]
-	if s == nil {
-		s = &attempt{}
-		a.states[r.Number] = s
-		a.order = append(a.order, r.Number)
-	}
-	switch r.Kind {
-	case Open:
-		s.open = r
-	case Sent:
-		s.sent = true
-	case Close:
-		s.closed = true
+	if s, known := g.baseline[r.Queue]; !known || r.LogOffset < s.at {
+		g.baseline[r.Queue] = start{r.Offset, r.LogOffset}
 	}
 }
 
@@ -176,12 +165,13 @@ func (g *GroupFacts) cover(k Key, q msha.OriginQueue, from, to int64) {
 		g.done[tq] = &Offsets{}
 	}
 	g.done[tq].Add(from, to)
+	g.forgetRetries(tq, from, to)
 }
 
 // Baseline is where the group starts in an origin queue.
 func (g *GroupFacts) Baseline(q msha.OriginQueue) (int64, bool) {
-	off, ok := g.baseline[q]
-	return off, ok
+	s, ok := g.baseline[q]
+	return s.offset, ok
 }
 
 // Next is the highest pull position published for an origin queue.
@@ -195,76 +185,20 @@ func (g *GroupFacts) Done(k Key, q msha.OriginQueue) Offsets {
 	return nil
 }
 
-// HandedOver tells whether the log holds the hand-over that a term began with.
-func (g *GroupFacts) HandedOver(k Key, hash string) bool {
-	return g.remaining[handover{k, hash}] != nil
-}
-
 // Remaining is what a term has to process of an origin queue: what was handed over to it, or everything from the baseline on for a
 // queue the hand-over does not mention, as in a first term. ok is false if it cannot be known yet.
 func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offsets, ok bool) {
-	if spans, mentioned := g.remaining[handover{k, hash}][q]; mentioned {
+	if !g.HandedOver(k, hash) {
+		return nil, false
+	}
+	if spans, mentioned := g.handed.spans(k, hash, g.name, q); mentioned {
 		return spans, true
 	}
-	low, ok := g.baseline[q]
+	s, ok := g.baseline[q]
 	if !ok {
 		return nil, false
 	}
-	return From(low), true
-}
-
-// OpenNumber is the number of the retry copy a message waits for; sent tells whether the copy is known to be stored.
-func (g *GroupFacts) OpenNumber(k Key, o msha.Origin) (number string, sent, ok bool) {
-	a := g.opens[termQueue{k, o.OriginQueue}][o.Offset]
-	if a == nil || g.Done(k, o.OriginQueue).Contains(o.Offset) {
-		return "", false, false
-	}
-	for i := len(a.order) - 1; i >= 0; i-- {
-		if s := a.states[a.order[i]]; !s.closed && s.open.Kind == Open {
-			return a.order[i], s.sent, true
-		}
-	}
-	return "", false, false
-}
-
-// Opens is the set of offsets that wait for a retry copy.
-func (g *GroupFacts) Opens(k Key, q msha.OriginQueue) Offsets {
-	var out Offsets
-	for off := range g.opens[termQueue{k, q}] {
-		if _, _, open := g.OpenNumber(k, msha.Origin{OriginQueue: q, Offset: off}); open {
-			out.Add(off, off+1)
-		}
-	}
-	return out
-}
-
-// Unsent lists the Opens of a queue without Sent, in a stable order: their writers may be dead.
-func (g *GroupFacts) Unsent(q msha.OriginQueue) []Record {
-	var out []Record
-	for tq, byOffset := range g.opens {
-		if tq.queue != q {
-			continue
-		}
-		for off := range byOffset {
-			o := msha.Origin{OriginQueue: q, Offset: off}
-			if n, sent, open := g.OpenNumber(tq.Key, o); open && !sent {
-				out = append(out, byOffset[off].states[n].open)
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b Record) int {
-		if c := compareKeys(a.Key(), b.Key()); c != 0 {
-			return c
-		}
-		return int(a.Offset - b.Offset)
-	})
-	return out
-}
-
-// Holder is the unreleased Hold of a local queue.
-func (g *GroupFacts) Holder(q LocalQueue) (Record, bool) {
-	r, ok := g.holds[q]
-	return r, ok
+	return From(s.offset), true
 }
 
 // Queues lists the origin queues the facts mention, sorted.
@@ -276,10 +210,40 @@ func (g *GroupFacts) Queues() []msha.OriginQueue {
 	for tq := range g.done {
 		set[tq.queue] = true
 	}
-	for _, byQueue := range g.remaining {
-		for q := range byQueue {
-			set[q] = true
+	for _, h := range g.handed {
+		for gq := range h.spans {
+			if gq.group == g.name {
+				set[gq.queue] = true
+			}
 		}
 	}
 	return slices.SortedFunc(maps.Keys(set), compareQueues)
+}
+
+// holder is who holds a local queue: whose Hold is the last in the log, unless his Release follows it. A Release of somebody else, who
+// lost the queue long ago and only now noticed, changes nothing.
+type holder struct {
+	hold     Record
+	releases map[string]int64 // writer -> last Release, if it is behind the hold
+}
+
+func (h *holder) apply(r Record) {
+	switch {
+	case r.LogOffset < h.hold.LogOffset:
+	case r.Kind == Release:
+		h.releases[r.Writer] = max(h.releases[r.Writer], r.LogOffset)
+	default:
+		h.hold = r
+		maps.DeleteFunc(h.releases, func(_ string, at int64) bool { return at <= r.LogOffset })
+	}
+}
+
+// Holder is the unreleased Hold of a local queue.
+func (g *GroupFacts) Holder(q LocalQueue) (Record, bool) {
+	h := g.holders[q]
+	if h == nil || h.hold.Kind == 0 {
+		return Record{}, false
+	}
+	_, released := h.releases[h.hold.Writer]
+	return h.hold, !released
 }

@@ -15,7 +15,9 @@ type Kind byte
 const (
 	// Baseline without Set: the group is managed and processes Queue from Offset on (the first one in the log counts).
 	// With Set, Term and Hash: what the term has to process of Queue (Spans), written by the hand-over phase into every log of the
-	// gaining unit. Hash names the hand-over, since an aborted one may be followed by another of the same term.
+	// gaining unit. Hash names the hand-over, since an aborted one may be followed by another of the same term. Without Group
+	// and Queue it says in Chunks of how many records the hand-over consists, itself included: before all of them are there,
+	// it says nothing.
 	Baseline Kind = iota + 1
 	// Done: Set, Term, Queue, Spans are covered. Next, if not 0, is the pull position of Queue: everything below was pulled.
 	// Set may be empty: then only Next counts.
@@ -25,7 +27,8 @@ const (
 	Open
 	// Sent: the retry copy of Number is stored. Set, Term, Queue, Offset as in its Open.
 	Sent
-	// Close ends Number and no other. Set, Term, Queue, Offset as in its Open.
+	// Close ends Number and no other: its copy was not sent, or is about to be acknowledged unprocessed. Set, Term, Queue, Offset as in
+	// its Open.
 	Close
 	// Hold: Client (process Writer) took the local queue Local.
 	Hold
@@ -35,10 +38,12 @@ const (
 	Ack
 	// Snapshot: Records are the group's facts of this log up to and including LogOffset, chunk Chunk of Chunks.
 	Snapshot
-	lastKind = Snapshot
+	// Void ends Number unless Sent precedes it in the log: whoever wrote it believed the writer dead. Fields as in Close.
+	Void
+	lastKind = Void
 )
 
-var kindNames = [...]string{"", "Baseline", "Done", "Open", "Sent", "Close", "Hold", "Release", "Ack", "Snapshot"}
+var kindNames = [...]string{"", "Baseline", "Done", "Open", "Sent", "Close", "Hold", "Release", "Ack", "Snapshot", "Void"}
 
 // String is for logs.
 func (k Kind) String() string {
@@ -76,7 +81,7 @@ type Record struct {
 	UniqKey   string
 	Local     LocalQueue
 	Version   uint64
-	LogOffset int64 // Snapshot: last offset reflected; inside a snapshot: where the record was in the log
+	LogOffset int64 // where the record is in its log: set by whoever reads it, and stored inside a snapshot. Snapshot: last offset reflected
 	Chunk     int   // 0-based
 	Chunks    int
 	Records   []Record // Snapshot only; they hold no snapshots

@@ -82,7 +82,7 @@ func (l *unitLog) follow(ctx context.Context, q remoting.Queue, apply func(filte
 			return err
 		}
 		for _, m := range res.Messages {
-			records, err := filter.DecodeRecords(m.Body)
+			records, err := filter.DecodeLog(m.Body, m.QueueOffset)
 			if err != nil {
 				return msha.Errorf("facts.read", q.String(), "somebody else wrote into the topic", "offset %d: %w", m.QueueOffset, err)
 			}

@@ -51,11 +51,6 @@ func (r *registry) Roster(ctx context.Context) (msha.Roster, error) {
 	return route.RosterFresh(ctx, r.store)
 }
 
-func (r *registry) Prune(ctx context.Context, clientIDs []string) error {
-	return route.UpdateRoster(ctx, r.store, func(roster msha.Roster) msha.Roster {
-		for _, id := range clientIDs {
-			roster = roster.Without(id)
-		}
-		return roster
-	})
+func (r *registry) Prune(ctx context.Context, dead []msha.RosterMember) error {
+	return route.UpdateRoster(ctx, r.store, func(roster msha.Roster) msha.Roster { return roster.Prune(dead) })
 }

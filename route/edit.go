@@ -76,6 +76,9 @@ func split(out, t *msha.Table, m msha.Move, create bool) error {
 			kind, value = msha.RuleUnit, unit
 		}
 		i := slices.IndexFunc(out.Rules, func(r msha.Rule) bool { return r.Kind == kind && r.Value == value })
+		if i >= 0 && out.Rules[i].Set != m.Set {
+			return msha.Errorf("route.fence", v, "make a new plan", "%w: the value is in route set %s, no longer in %s", msha.ErrConflict, out.Rules[i].Set, m.Set)
+		}
 		if i >= 0 {
 			out.Rules[i].Set = m.NewSet
 			continue

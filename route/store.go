@@ -88,6 +88,12 @@ func Update(ctx context.Context, store msha.MetaStore, edit func(*msha.Table) (*
 	}
 }
 
+// ParseUnits reads a unit document. ErrInvalid if it is not one.
+func ParseUnits(value []byte) (*msha.Units, error) {
+	units := &msha.Units{}
+	return units, decode(msha.UnitsKey, value, units)
+}
+
 // Units reads the unit document.
 func Units(ctx context.Context, store msha.MetaStore) (*msha.Units, error) {
 	units := &msha.Units{}

@@ -29,6 +29,11 @@ func (r *run) failed(ctx context.Context, phase string, cause error) error {
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
+	if r.order.Next >= index(r.steps, Commit) { // its compare-and-set may have succeeded although its answer was lost
+		if t, err := r.o.Tables.Current(clean); err == nil && locate(t, &r.order.Plan) == committed {
+			return r.goOn(ctx, cause)
+		}
+	}
 	fenceAt := index(r.steps, Fence)
 	begun := r.order.Next >= fenceAt
 	undone := r.undo(clean, max(fenceAt, 0), cause)

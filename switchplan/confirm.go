@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ const strangerLooks = 3
 
 // sighting is what one look at a losing unit shows.
 type sighting struct {
+	unit      string
 	members   []msha.RosterMember // of the roster, in this unit
 	acks      map[string]uint64
 	strangers []string // "client in group": listed, in no roster, no acknowledgement
@@ -58,7 +60,7 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{acks: acks}
+	s := &sighting{unit: unit, acks: acks}
 	known := map[string]bool{}
 	for _, m := range roster.Members {
 		if m.Unit != unit {
@@ -85,18 +87,23 @@ func (r *run) observe(m msha.RosterMember, groups []string, listed map[string][]
 	}
 	for _, group := range groups {
 		if slices.Contains(listed[group], m.ClientID) {
-			delete(r.absent, m.ClientID)
+			delete(r.absent, sessionOf(m))
 			return
 		}
 	}
-	if _, ok := r.absent[m.ClientID]; !ok {
-		r.absent[m.ClientID] = now()
+	if _, ok := r.absent[sessionOf(m)]; !ok {
+		r.absent[sessionOf(m)] = now()
 	}
 }
 
+// session is one stay of a process in the roster.
+type session struct{ client, id string }
+
+func sessionOf(m msha.RosterMember) session { return session{m.ClientID, m.Session} }
+
 // gone says whether a member's gate must have lapsed.
-func (r *run) gone(clientID string) bool {
-	since, ok := r.absent[clientID]
+func (r *run) gone(m msha.RosterMember) bool {
+	since, ok := r.absent[sessionOf(m)]
 	return ok && now().Sub(since) >= r.o.GateWindow
 }
 
@@ -121,7 +128,7 @@ func (r *run) check(ctx context.Context) (string, error) {
 	}
 	return "", r.until(ctx, Check, func(s *sighting) (waiting []string) {
 		for _, m := range s.members {
-			if _, absent := r.absent[m.ClientID]; absent && !r.gone(m.ClientID) {
+			if _, absent := r.absent[sessionOf(m)]; absent && !r.gone(m) {
 				waiting = append(waiting, m.ClientID+" is not connected; its gate closes within "+r.o.GateWindow.String())
 			}
 		}
@@ -142,30 +149,33 @@ func (r *run) confirm(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	var dead []string
+	dead := map[string][]msha.RosterMember{} // by unit, in the last look at it
 	err := r.until(ctx, Confirm, func(s *sighting) []string {
-		if waiting := append(r.unconfirmed(s), s.strangers...); len(waiting) > 0 {
-			return waiting
-		}
+		dead[s.unit] = nil
 		for _, m := range s.members {
 			if s.acks[m.ClientID] < r.order.Version {
-				dead = append(dead, m.ClientID)
+				dead[s.unit] = append(dead[s.unit], m)
 			}
 		}
-		return nil
+		return append(r.unconfirmed(s), s.strangers...)
 	})
-	if err != nil || len(dead) == 0 {
+	all := slices.Concat(slices.Collect(maps.Values(dead))...)
+	if err != nil || len(all) == 0 {
 		return "", err
 	}
-	if err := r.o.Registry.Prune(ctx, dead); err != nil {
-		r.o.Logger.Warn("dead processes stay in the roster", "clients", dead, "error", err)
+	var names []string
+	for _, m := range all {
+		names = append(names, m.ClientID)
 	}
-	return "gone without acknowledgement: " + strings.Join(dead, ", "), nil
+	if err := r.o.Registry.Prune(ctx, all); err != nil {
+		r.o.Logger.Warn("dead processes stay in the roster", "clients", names, "error", err)
+	}
+	return "gone without acknowledgement: " + list(names), nil
 }
 
 func (r *run) unconfirmed(s *sighting) (waiting []string) {
 	for _, m := range s.members {
-		if v := s.acks[m.ClientID]; v < r.order.Version && !r.gone(m.ClientID) {
+		if v := s.acks[m.ClientID]; v < r.order.Version && !r.gone(m) {
 			waiting = append(waiting, fmt.Sprintf("%s (groups %s; acknowledged version %d, fenced is %d)", m.ClientID, strings.Join(m.Groups, ", "), v, r.order.Version))
 		}
 	}

@@ -85,8 +85,8 @@ func (e *Executor) release(id string) {
 // run is one execution of one order.
 type run struct {
 	*Executor
-	absent   map[string]time.Time // roster members no broker lists, since when without a break
-	undone   []string             // steps already compensated
+	absent   map[session]time.Time // roster members no broker lists, since when without a break
+	undone   []string              // steps already compensated
 	steps    []msha.Step
 	report   *Report
 	started  time.Time
@@ -104,7 +104,7 @@ type run struct {
 // execute works on an order this executor owns, from its next step on.
 func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step) (*Report, error) {
 	ctx, lose := context.WithCancelCause(ctx)
-	r := &run{Executor: e, absent: map[string]time.Time{}, steps: steps, order: order, stored: order, started: time.Now(), lose: lose, report: &Report{Task: order.ID, Moved: moved(&order.Plan), Phases: slices.Clone(order.Results)}}
+	r := &run{Executor: e, absent: map[session]time.Time{}, steps: steps, order: order, stored: order, started: time.Now(), lose: lose, report: &Report{Task: order.ID, Moved: moved(&order.Plan), Phases: slices.Clone(order.Results)}}
 	stopBeat := r.beat(ctx)
 	err := r.phases(ctx)
 	stopBeat()

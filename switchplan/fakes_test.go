@@ -184,13 +184,8 @@ func (p *process) Roster(ctx context.Context) (r msha.Roster, err error) {
 	return r, err
 }
 
-func (p *process) Prune(ctx context.Context, ids []string) error {
-	return p.do(ctx, func() error {
-		for _, id := range ids {
-			p.roster = p.roster.Without(id)
-		}
-		return nil
-	})
+func (p *process) Prune(ctx context.Context, dead []msha.RosterMember) error {
+	return p.do(ctx, func() error { p.roster = p.roster.Prune(dead); return nil })
 }
 
 func (p *process) Acks(ctx context.Context, unit string) (acks map[string]uint64, err error) {

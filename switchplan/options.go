@@ -34,8 +34,8 @@ type Registry interface {
 	Units(ctx context.Context) (*msha.Units, error)
 	// Roster reads the roster linearizably: a process that entered it before the fence must be in it.
 	Roster(ctx context.Context) (msha.Roster, error)
-	// Prune takes dead entries out of the roster.
-	Prune(ctx context.Context, clientIDs []string) error
+	// Prune takes dead entries out of the roster, unless their processes have entered it again (Roster.Prune).
+	Prune(ctx context.Context, dead []msha.RosterMember) error
 }
 
 // Cluster answers what the brokers of a unit know.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 )
@@ -79,13 +80,16 @@ type verdict struct {
 	ByUnit                          map[string]int
 	Twice                           []string // values started in one unit while a handler of another ran
 	Foreign                         int      // runs of messages nobody produced
-	missing                         []string
+	missing, repeats                []string
 }
 
 func (v verdict) String() string {
 	s := fmt.Sprintf("%d sent, %d processed, %d lost, %d repeated, %d failed runs, by unit %v", v.Sent, v.Processed, v.Lost, v.Repeated, v.Failed, v.ByUnit)
 	if len(v.missing) > 0 {
 		s += fmt.Sprintf(", missing %v", v.missing[:min(len(v.missing), 10)])
+	}
+	if len(v.repeats) > 0 {
+		s += fmt.Sprintf(", repeated %q", v.repeats[:min(len(v.repeats), 10)])
 	}
 	if len(v.Twice) > 0 {
 		s += fmt.Sprintf(", overlapping %v", v.Twice[:min(len(v.Twice), 5)])
@@ -114,6 +118,13 @@ func (j *journal) verdict() verdict {
 		}
 		v.Processed++
 		v.Repeated += ok - 1
+		if ok > 1 {
+			var runs []string
+			for _, r := range j.runs[key] {
+				runs = append(runs, fmt.Sprintf("%s ok=%v %s-%s", r.instance, r.ok, r.start.Format("05.000"), r.end.Format("05.000")))
+			}
+			v.repeats = append(v.repeats, key+": "+strings.Join(runs, ", "))
+		}
 	}
 	sort.Strings(v.missing)
 	for key := range j.runs {

@@ -1,0 +1,22 @@
+package consume
+
+// Stats counts what an engine did since it was made.
+type Stats struct {
+	Started      int64 // handler runs, by message
+	Succeeded    int64
+	Failed       int64 // a retry copy was sent, or the message is looked at again
+	DeadLettered int64
+	Skipped      int64 // acknowledged without processing: another unit's, done already, fenced
+	Refused      int64 // retry copies closed and acknowledged
+	Legacy       int64 // runs of retry copies from before the group was managed
+	Reread       int64 // messages found by re-scans
+	Expired      int64 // messages of the unit's own routes that were gone before they could be processed
+	Unrouted     int64 // messages no rule covers
+}
+
+// Stats returns the counters.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stats
+}

@@ -1,0 +1,105 @@
+package filter
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/go-msha/msha"
+)
+
+// Finish records that a started message was processed, or given to the dead-letter topic. log is the broker of the local queue it
+// came from.
+func (t *Tracker) Finish(m Message, k Key, log string) {
+	delete(t.running, m.Origin)
+	if m.Legacy || k == (Key{}) {
+		return
+	}
+	t.cover(log, k, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1)
+	t.left(m, k)
+}
+
+// Failed records that a started message waits elsewhere: its Open is in the log, and either its Sent or its Close.
+func (t *Tracker) Failed(m Message, k Key) {
+	delete(t.running, m.Origin)
+	if !m.Legacy {
+		t.left(m, k)
+	}
+}
+
+// Skipped records that a message was acknowledged unprocessed. For its own route it stays an exception, for the others it is covered.
+func (t *Tracker) Skipped(m Message) {
+	if m.Legacy || m.Retry != "" {
+		return
+	}
+	t.left(m, t.keyOf(m))
+}
+
+// left takes a message out of the buffer and covers it for every owned term but its own: the one it ran under, and the one its route
+// has now, which is another if the process was out of touch while the route moved away and back.
+func (t *Tracker) left(m Message, own Key) {
+	q, off := m.Origin.OriginQueue, m.Origin.Offset
+	log := t.mine.logs[q] // of a retry copy whose message's queue somebody else holds
+	if s := t.queues[q]; s != nil {
+		log = s.log
+		if m.Retry == "" {
+			if s.buffered[off]--; s.buffered[off] <= 0 {
+				delete(s.buffered, off)
+			}
+		}
+	}
+	if log != "" {
+		t.coverAll(log, q, off, off+1, own, t.keyOf(m))
+	}
+}
+
+// keyOf is the term of a message's route in the table applied.
+func (t *Tracker) keyOf(m Message) Key {
+	if set, ok := t.table.Lookup(m.Value, m.Unit); ok {
+		return KeyOf(set)
+	}
+	return Key{}
+}
+
+func (t *Tracker) coverAll(log string, q msha.OriginQueue, from, to int64, except ...Key) {
+	for _, k := range t.owned {
+		if !slices.Contains(except, k) {
+			t.cover(log, k, q, from, to)
+		}
+	}
+}
+
+func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
+	t.mine.cover(k, q, from, to)
+	if t.dirty[log] == nil {
+		t.dirty[log] = map[termQueue]*Offsets{}
+	}
+	tq := termQueue{k, q}
+	if t.dirty[log][tq] == nil {
+		t.dirty[log][tq] = &Offsets{}
+	}
+	t.dirty[log][tq].Add(from, to)
+}
+
+// Fail gives the Open record of a failed message. It must be in the log before the retry copy is sent; the message stays in flight until
+// Failed is called.
+func (t *Tracker) Fail(m Message, k Key, attempt int, msgID, uniqKey string) Record {
+	t.numbers++
+	r := Record{
+		Kind: Open, Group: t.group, Set: k.Set, Term: k.Term, Queue: m.Origin.OriginQueue, Offset: m.Origin.Offset,
+		Number: t.writer + "-" + strconv.FormatUint(t.numbers, 10), Attempt: attempt, Writer: t.writer, Client: t.client, MsgID: msgID, UniqKey: uniqKey,
+	}
+	t.waiting[m.Origin] = r.Number
+	return r
+}
+
+// Drained tells whether nothing is in flight that the table no longer lets start: then, with everything published, the version may be
+// acknowledged. Parts of a split share a key, so the route of each message in flight is looked up anew.
+func (t *Tracker) Drained() bool {
+	for _, f := range t.running {
+		set, ok := t.table.Lookup(f.value, f.unit)
+		if !ok || set.Owner != t.unit || set.State != msha.SetOpen || KeyOf(set) != f.Key {
+			return false
+		}
+	}
+	return true
+}
