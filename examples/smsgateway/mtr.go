@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/tagging"
 )
 
@@ -48,7 +50,11 @@ func (m *MTR) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, err := m.Send(r.Context(), req.City, req.Text)
-	if err != nil {
+	switch {
+	case errors.Is(err, msha.ErrInvalid):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
