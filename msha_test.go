@@ -1,6 +1,7 @@
 package msha_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +21,30 @@ func TestOriginRoundTripIsStrict(t *testing.T) {
 }
 
 func FuzzParseOrigin(f *testing.F) {
-	f.Add("1|unit-1|broker-a|SMS|0|0|7")
-	f.Add("1|u%7C|b|t|0|0|7")
+	for _, seed := range []string{"1|unit-1|broker-a|SMS|0|0|7", "1|u%7C|b|t|0|0|7", "1|u|b|t|2147483648|0|0", "1|u|b|t|0|0|9223372036854775808", "1|%zz|b|t|0|0|0", "||||||"} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if o, err := msha.ParseOrigin(s); err == nil {
-			require.Equal(t, s, o.Encode())
+		o, err := msha.ParseOrigin(s)
+		if err != nil {
+			require.ErrorIs(t, err, msha.ErrInvalid)
+			require.Equal(t, msha.Origin{}, o)
+			return
+		}
+		require.Equal(t, s, o.Encode())
+		require.True(t, o.Offset >= 0 && o.Queue >= 0 && o.Incarnation >= 0 && o.Unit != "" && o.Broker != "" && o.Topic != "")
+	})
+}
+
+func FuzzOriginEncode(f *testing.F) {
+	f.Add("unit|1", "broker a", "%RETRY%g", 3, int64(1), int64(42))
+	f.Fuzz(func(t *testing.T, unit, broker, topic string, queue int, incarnation, offset int64) {
+		o := msha.Origin{OriginQueue: msha.OriginQueue{Unit: unit, Broker: broker, Topic: topic, Queue: queue, Incarnation: incarnation}, Offset: offset}
+		got, err := msha.ParseOrigin(o.Encode())
+		valid := unit != "" && broker != "" && topic != "" && queue >= 0 && queue <= math.MaxInt32 && incarnation >= 0 && offset >= 0
+		require.Equal(t, valid, err == nil)
+		if valid {
+			require.Equal(t, o, got)
 		}
 	})
 }

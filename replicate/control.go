@@ -27,7 +27,7 @@ func (r *Replicator) list(topic string) []*pipe {
 func (r *Replicator) Lag(ctx context.Context) ([]msha.QueueLag, error) {
 	var out []msha.QueueLag
 	for _, p := range r.list("") {
-		high, err := p.origin.MaxOffset(ctx, p.source)
+		high, err := p.origin().MaxOffset(ctx, p.source)
 		if err != nil {
 			return out, err
 		}
@@ -63,27 +63,17 @@ const syncPoll = 5 * time.Millisecond
 func (r *Replicator) Sync(ctx context.Context, topic string) error {
 	tick := time.NewTicker(syncPoll)
 	defer tick.Stop()
-	goals := map[*pipe]int64{}
+	var goals map[pipeKey]int64
 	for {
-		pipes := r.list(topic)
-		behind := len(pipes) == 0
-		for _, p := range pipes {
-			goal, ok := goals[p]
-			if !ok {
-				var err error
-				if goal, err = p.origin.MaxOffset(ctx, p.source); err != nil {
-					return err
-				}
-				goals[p] = goal
-			}
-			next, located, err := p.state()
-			if err != nil && isFinal(err) {
-				return err
-			}
-			behind = behind || !located || next < goal
+		done, err := false, error(nil)
+		if goals == nil {
+			goals, err = r.goals(ctx, topic)
 		}
-		if !behind {
-			return nil
+		if err == nil && goals != nil {
+			done, err = r.reached(goals)
+		}
+		if done || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -91,4 +81,50 @@ func (r *Replicator) Sync(ctx context.Context, topic string) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// goals are the ends of all queues of a topic for all targets, whether their pipes exist yet or not; nil before Run knows the origin.
+func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64, error) {
+	origin := r.known(r.origin)()
+	if origin == nil {
+		return nil, nil
+	}
+	units, err := r.units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := origin.Queues(ctx, topic, false)
+	if err != nil {
+		return nil, err
+	}
+	goals := map[pipeKey]int64{}
+	for _, q := range queues {
+		end, err := origin.MaxOffset(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range r.targets(units) {
+			goals[pipeKey{u.Name, q}] = end
+		}
+	}
+	return goals, nil
+}
+
+func (r *Replicator) reached(goals map[pipeKey]int64) (bool, error) {
+	all := true
+	for key, goal := range goals {
+		r.mu.Lock()
+		p := r.pipes[key]
+		r.mu.Unlock()
+		if p == nil {
+			all = false
+			continue
+		}
+		next, located, err := p.state()
+		if isFinal(err) {
+			return false, err
+		}
+		all = all && located && next >= goal
+	}
+	return all, nil
 }

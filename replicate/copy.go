@@ -12,6 +12,7 @@ import (
 var dropped = map[string]bool{
 	"MIN_OFFSET": true, "MAX_OFFSET": true, "CONSUME_START_TIME": true, "TRAN_MSG": true, "DELAY": true, "REAL_TOPIC": true, "REAL_QID": true,
 	msha.PropertyRetry: true,
+	"__CRC32#":         true, // the checksum of the stored properties, which the target makes anew
 }
 
 // copyOf is the message stored in the replica queue: body, flag, compression, keys, tags, UNIQ_KEY and user properties as they are, and
@@ -36,8 +37,21 @@ func copyOf(m *remoting.Message, from msha.OriginQueue, replica string) *remotin
 // perMessage is about what a batch item needs beyond body and properties.
 const perMessage = 64
 
-// batches cuts messages into sends: a batch item has no compression flag, so a compressed message goes alone; so does one above
-// maxBytes.
+func itemSize(m *remoting.Message) int {
+	n := len(m.Body) + perMessage
+	for k, v := range m.Properties {
+		n += len(k) + len(v) + 2
+	}
+	return n
+}
+
+// maxBatch is RocketMQ's default limit of a batch; a single body may be as large without its properties.
+const maxBatch = 4 << 20
+
+func fitsBatch(m *remoting.Message) bool { return m.SysFlag == 0 && itemSize(m) <= maxBatch }
+
+// batches cuts messages into sends: a batch item has no compression flag, so a compressed message goes alone; so does a large
+// one.
 func batches(ms []*remoting.Message, maxMessages, maxBytes int) [][]*remoting.Message {
 	var out [][]*remoting.Message
 	var cur []*remoting.Message
@@ -49,11 +63,8 @@ func batches(ms []*remoting.Message, maxMessages, maxBytes int) [][]*remoting.Me
 		cur, size = nil, 0
 	}
 	for _, m := range ms {
-		n := len(m.Body) + perMessage
-		for k, v := range m.Properties {
-			n += len(k) + len(v) + 2
-		}
-		if m.SysFlag != 0 {
+		n := itemSize(m)
+		if !fitsBatch(m) {
 			flush()
 			out = append(out, []*remoting.Message{m})
 			continue

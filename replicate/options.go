@@ -1,8 +1,14 @@
 package replicate
 
 import (
+	"fmt"
 	"log/slog"
+	"path"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/go-msha/msha"
 )
 
 // GapPolicy says what happens when messages expired at the origin before they were copied.
@@ -21,9 +27,11 @@ type Options struct {
 	Deny          []string      // patterns of topics not to copy
 	Discover      time.Duration // how often topics, queues and units are looked up; 0: 2 s
 	BatchMessages int           // most messages in one send; 0: 256
-	BatchBytes    int           // most bytes in one send; 0: 1 MiB
+	BatchBytes    int           // most bytes in one send, at most 4 MiB; 0: 1 MiB
 	OnGap         GapPolicy
 	Logger        *slog.Logger // nil: slog.Default()
+
+	timeout time.Duration // of one send or look at a queue; 0: 10 s
 }
 
 func (o *Options) withDefaults() Options {
@@ -43,8 +51,31 @@ func (o *Options) withDefaults() Options {
 	if d.BatchBytes <= 0 {
 		d.BatchBytes = 1 << 20
 	}
+	if d.timeout <= 0 {
+		d.timeout = callTimeout
+	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}
 	return d
+}
+
+// validate reports every problem.
+func (o *Options) validate(origin string) error {
+	var problems []string
+	if slices.Contains(o.Targets, origin) {
+		problems = append(problems, "the origin is among the targets")
+	}
+	if o.BatchBytes > maxBatch {
+		problems = append(problems, fmt.Sprintf("BatchBytes is %d, brokers take at most %d", o.BatchBytes, maxBatch))
+	}
+	for _, pattern := range slices.Concat(o.Topics, o.Deny) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			problems = append(problems, fmt.Sprintf("topic pattern %q: %v", pattern, err))
+		}
+	}
+	if len(problems) > 0 {
+		return msha.Errorf("replicate.new", origin, "", "%w: %s", msha.ErrInvalid, strings.Join(problems, "; "))
+	}
+	return nil
 }

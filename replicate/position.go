@@ -1,6 +1,8 @@
 package replicate
 
 import (
+	"errors"
+
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
 )
@@ -19,24 +21,32 @@ func resume(from msha.OriginQueue, tail, atTail *remoting.Message, originMin, or
 		return 0, msha.Errorf("replicate.resume", from.String(), "somebody else wrote into the replica topic", "%w: the replica queue holds copies of %s", msha.ErrInvalid, o.OriginQueue)
 	}
 	next := o.Offset + 1
-	switch {
-	case next > originMax:
-		return 0, msha.Errorf("replicate.resume", from.String(), "the topic was recreated, or the broker lost its tail", "%w: copied up to offset %d, the origin ends at %d", msha.ErrGap, o.Offset, originMax)
-	case next < originMin:
-		return originMin, msha.Errorf("replicate.resume", from.String(), "raise the retention time, or choose OnGap: Skip", "%w: offsets %d to %d expired before they were copied", msha.ErrGap, next, originMin-1)
-	case atTail != nil && fingerprint(atTail) != fingerprint(tail):
+	if err := within(from, next, originMin, originMax); err != nil {
+		return 0, err
+	}
+	if atTail != nil && !sameMessage(atTail, tail) {
 		return 0, msha.Errorf("replicate.resume", from.String(), "the origin lost its tail or the topic was recreated", "%w: the message at offset %d is not the one that was copied", msha.ErrGap, o.Offset)
 	}
 	return next, nil
 }
 
-type print struct {
-	key  string
-	size int
-	crc  int32
+// errExpired marks the gap that a policy may skip.
+var errExpired = errors.New("expired before they were copied")
+
+// within checks a position against what the origin holds.
+func within(from msha.OriginQueue, next, originMin, originMax int64) error {
+	switch {
+	case next > originMax:
+		return msha.Errorf("replicate.resume", from.String(), "the topic was recreated, or the broker lost its tail", "%w: copied up to offset %d, the origin ends at %d", msha.ErrGap, next-1, originMax)
+	case next < originMin:
+		return msha.Errorf("replicate.resume", from.String(), "raise the retention time, or choose OnGap: Skip", "%w: offsets %d to %d %w", msha.ErrGap, next, originMin-1, errExpired)
+	}
+	return nil
 }
 
-// fingerprint tells two messages at one offset apart.
-func fingerprint(m *remoting.Message) print {
-	return print{m.Properties["UNIQ_KEY"], len(m.Body), m.BodyCRC}
+// sameMessage compares what a copy keeps. A broker gives a message that has no UNIQ_KEY one when it stores it singly, so only the copy
+// may have it.
+func sameMessage(origin, copied *remoting.Message) bool {
+	key := origin.Properties["UNIQ_KEY"]
+	return (key == "" || key == copied.Properties["UNIQ_KEY"]) && len(origin.Body) == len(copied.Body) && origin.BodyCRC == copied.BodyCRC
 }

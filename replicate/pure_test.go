@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/metastore/memory"
 )
 
 func TestNames(t *testing.T) {
@@ -56,9 +57,15 @@ func TestResume(t *testing.T) {
 	require.ErrorIs(t, err, msha.ErrGap, "another message at the copied offset")
 	_, err = resume(from, at(9, "k"), nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrGap, "copied beyond the origin's end")
-	next, err = resume(from, at(2, "k"), nil, 5, 9)
+	_, err = resume(from, at(2, "k"), nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrGap, "3 and 4 expired")
+	require.ErrorIs(t, err, errExpired)
+	next, err = resume(from, at(4, "k"), nil, 5, 9)
+	require.NoError(t, err, "nothing is missing in between")
 	require.EqualValues(t, 5, next)
+	next, err = resume(from, at(6, "made by the target"), at(6, ""), 5, 9)
+	require.NoError(t, err, "the origin's message has no key")
+	require.EqualValues(t, 7, next)
 	_, err = resume(from, &remoting.Message{}, nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrInvalid, "a foreign message in the replica queue")
 	other := from
@@ -97,4 +104,48 @@ func TestBatchesKeepOrderAndLimits(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 20, next)
+}
+
+func TestAPullMustFollow(t *testing.T) {
+	found := func(next int64, offsets ...int64) *remoting.PullResult {
+		res := &remoting.PullResult{NextOffset: next}
+		for _, o := range offsets {
+			res.Messages = append(res.Messages, &remoting.Message{QueueOffset: o})
+		}
+		return res
+	}
+	require.True(t, follows(5, found(8, 5, 6, 7)))
+	require.False(t, follows(5, found(9, 6, 7, 8)), "5 is missing")
+	require.False(t, follows(5, found(8, 5, 7)), "6 is missing")
+	require.False(t, follows(5, found(9, 5, 6, 7)), "8 is skipped")
+	require.False(t, follows(5, found(8)), "all are skipped")
+	require.False(t, follows(5, &remoting.PullResult{Status: remoting.PullNoMatched, NextOffset: 90}), "old files are being removed")
+	require.False(t, follows(5, &remoting.PullResult{Status: remoting.PullOffsetIllegal, NextOffset: 9}))
+}
+
+func TestCheckpointDocument(t *testing.T) {
+	q := func(id int) remoting.Queue { return remoting.Queue{Topic: "SMS", Broker: "a", ID: id} }
+	one, changed := checkpoint{}.with(map[remoting.Queue]int64{q(0): 5})
+	require.True(t, changed)
+	_, changed = one.with(map[remoting.Queue]int64{q(0): 5})
+	require.False(t, changed)
+	two, changed := one.with(map[remoting.Queue]int64{q(0): 7, q(1): 1})
+	require.True(t, changed)
+	next, ok := two.find(q(0))
+	require.True(t, ok)
+	require.EqualValues(t, 7, next)
+	_, ok = two.find(q(2))
+	require.False(t, ok)
+	next, _ = one.find(q(0))
+	require.EqualValues(t, 5, next, "the argument is not changed")
+	_, err := parseCheckpoint("k", []byte("{"))
+	require.ErrorIs(t, err, msha.ErrInvalid)
+}
+
+func TestOptionsListEveryProblem(t *testing.T) {
+	_, err := New("unit-1", memory.New(), &Options{Targets: []string{"unit-1"}, Topics: []string{"[a"}, Deny: []string{"[b"}, BatchBytes: 5 << 20})
+	require.ErrorIs(t, err, msha.ErrInvalid)
+	for _, want := range []string{"origin is among the targets", `"[a"`, `"[b"`, "BatchBytes"} {
+		require.ErrorContains(t, err, want)
+	}
 }

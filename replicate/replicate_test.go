@@ -77,6 +77,19 @@ func (s *site) produce(t *testing.T, topic string, n int) {
 	}
 }
 
+// replicaQueue is a queue of the copies that unit-2 has from unit-1.
+func replicaQueue(topic string, id int) remoting.Queue {
+	return remoting.Queue{Topic: topic + "-from-unit-1", Broker: "broker-unit-2", ID: id}
+}
+
+// end is a queue's maximum offset.
+func (s *site) end(t *testing.T, q remoting.Queue) int64 {
+	t.Helper()
+	n, err := s.mq.MaxOffset(context.Background(), q)
+	require.NoError(t, err)
+	return n
+}
+
 func (s *site) readAll(t *testing.T, q remoting.Queue) []*remoting.Message {
 	high, err := s.mq.MaxOffset(context.Background(), q)
 	require.NoError(t, err)
@@ -129,6 +142,9 @@ func run(t *testing.T, origin string, store msha.MetaStore, o *Options) (*Replic
 		o = &Options{Topics: []string{"SMS"}}
 	}
 	o.Discover, o.Logger = 20*time.Millisecond, slog.New(slog.DiscardHandler)
+	if o.timeout == 0 {
+		o.timeout = 3 * time.Second
+	}
 	r, err := New(origin, store, o)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -255,6 +271,7 @@ func TestPauseHoldsOneTopic(t *testing.T) {
 	sites["unit-1"].produce(t, "SMS", 10)
 	sites["unit-1"].produce(t, "MAIL", 10)
 	syncTopic(t, r, "MAIL")
+	require.Zero(t, sites["unit-2"].end(t, replicaQueue("SMS", 0)))
 	r.Resume("SMS")
 	syncTopic(t, r, "SMS")
 	requireExact(t, store, "unit-1", "unit-2", sites, "SMS")

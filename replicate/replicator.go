@@ -42,8 +42,8 @@ func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
 		return nil, msha.Errorf("replicate.new", origin, "", "%w: an origin unit and a metastore are required", msha.ErrInvalid)
 	}
 	opts := o.withDefaults()
-	if slices.Contains(opts.Targets, origin) {
-		return nil, msha.Errorf("replicate.new", origin, "", "%w: the origin is among the targets", msha.ErrInvalid)
+	if err := opts.validate(origin); err != nil {
+		return nil, err
 	}
 	return &Replicator{
 		origin: origin, store: store, opts: opts, clusters: map[string]*remoting.Cluster{}, servers: map[string]string{},
@@ -66,6 +66,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		r.wg.Wait()
+		r.saveCheckpoints(context.WithoutCancel(ctx))
 		r.client.Close()
 		r.mu.Lock()
 		r.running, r.pipes = false, map[pipeKey]*pipe{}
@@ -73,7 +74,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 		clear(r.servers)
 		r.mu.Unlock()
 	}()
-	failing := false
+	failing, saved := false, time.Now()
 	for {
 		err := r.discover(ctx)
 		switch {
@@ -87,6 +88,10 @@ func (r *Replicator) Run(ctx context.Context) error {
 			r.opts.Logger.Info("discovery works again", "origin", r.origin)
 		}
 		failing = err != nil
+		if time.Since(saved) >= checkpointEvery {
+			r.saveCheckpoints(ctx)
+			saved = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -97,31 +102,53 @@ func (r *Replicator) Run(ctx context.Context) error {
 
 var errUnknownOrigin = errors.New("the origin is not in the unit document")
 
-// discover finds units, topics and queues that have no pipe yet and starts one for each.
+// discover finds units, topics and queues that have no pipe yet and starts one for each. A unit that does not answer uses up no other
+// unit's time.
 func (r *Replicator) discover(ctx context.Context) error {
-	ctx2, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	units, err := r.units(ctx2)
-	if err != nil {
-		return err
-	}
-	info, ok := units.Find(r.origin)
-	if !ok {
-		return msha.Errorf("replicate.run", r.origin, "known units: "+strings.Join(units.Names(), ", "), "unit %w: %w", msha.ErrNotFound, errUnknownOrigin)
-	}
-	origin := r.cluster(info)
-	topics, err := r.topics(ctx2, origin, units.Names())
+	targets, origin, topics, err := r.look(ctx)
 	if err != nil {
 		return err
 	}
 	var all error
-	for _, u := range units.Units {
-		if u.Name == r.origin || r.opts.Targets != nil && !slices.Contains(r.opts.Targets, u.Name) {
-			continue
+	for _, u := range targets {
+		all = errors.Join(all, r.connectUnit(ctx, origin, u, topics))
+	}
+	return all
+}
+
+// look reads the unit document and the origin's topics.
+func (r *Replicator) look(ctx context.Context) (targets []msha.UnitInfo, origin *remoting.Cluster, topics []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
+	defer cancel()
+	units, err := r.units(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	info, ok := units.Find(r.origin)
+	if !ok {
+		return nil, nil, nil, msha.Errorf("replicate.run", r.origin, "known units: "+strings.Join(units.Names(), ", "), "unit %w: %w", msha.ErrNotFound, errUnknownOrigin)
+	}
+	origin = r.cluster(info)
+	topics, err = r.topics(ctx, origin, units.Names())
+	return r.targets(units), origin, topics, err
+}
+
+// targets are the units to copy to.
+func (r *Replicator) targets(units *msha.Units) []msha.UnitInfo {
+	return slices.DeleteFunc(slices.Clone(units.Units), func(u msha.UnitInfo) bool {
+		return u.Name == r.origin || r.opts.Targets != nil && !slices.Contains(r.opts.Targets, u.Name)
+	})
+}
+
+func (r *Replicator) connectUnit(run context.Context, origin *remoting.Cluster, u msha.UnitInfo, topics []string) error {
+	ctx, cancel := context.WithTimeout(run, r.opts.timeout)
+	defer cancel()
+	var all error
+	for _, topic := range topics {
+		if ctx.Err() != nil {
+			break
 		}
-		for _, topic := range topics {
-			all = errors.Join(all, r.connect(ctx, ctx2, origin, u, topic))
-		}
+		all = errors.Join(all, r.connect(run, ctx, origin, u, topic))
 	}
 	return all
 }
@@ -136,6 +163,15 @@ func (r *Replicator) units(ctx context.Context) (*msha.Units, error) {
 		return nil, msha.Errorf("replicate.units", msha.UnitsKey, "", "%w: %v", msha.ErrInvalid, err)
 	}
 	return units, nil
+}
+
+// known is the unit's cluster as the newest unit document has it.
+func (r *Replicator) known(unit string) func() *remoting.Cluster {
+	return func() *remoting.Cluster {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.clusters[unit]
+	}
 }
 
 // cluster returns the unit's cluster, a new one if its name servers changed.
@@ -159,7 +195,14 @@ func (r *Replicator) topics(ctx context.Context, origin *remoting.Cluster, units
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]bool{"DefaultCluster": true}
+	clusters, err := origin.ClusterNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, name := range clusters {
+		names[name] = true
+	}
 	var out []string
 	for _, t := range all {
 		if copied(t, r.opts.Topics, r.opts.Deny, units, brokers, names) {
@@ -181,8 +224,7 @@ func (r *Replicator) connect(run, ctx context.Context, origin *remoting.Cluster,
 	if len(queues) == 0 {
 		return nil
 	}
-	target := r.cluster(u)
-	layout, err := r.layout(ctx, target, u.Name, topic, queues)
+	layout, err := r.layout(ctx, r.cluster(u), u.Name, topic, queues)
 	if err != nil {
 		return err
 	}
@@ -190,7 +232,8 @@ func (r *Replicator) connect(run, ctx context.Context, origin *remoting.Cluster,
 		to, _ := layout.find(q)
 		p := &pipe{
 			from:   msha.OriginQueue{Unit: r.origin, Broker: q.Broker, Topic: q.Topic, Queue: q.ID},
-			source: q, target: to, unit: u.Name, origin: origin, remote: target, opts: &r.opts,
+			source: q, target: to, unit: u.Name, origin: r.known(r.origin), remote: r.known(u.Name), opts: &r.opts,
+			checkpoint: func(ctx context.Context) (int64, bool, error) { return r.loadCheckpoint(ctx, u.Name, q) },
 		}
 		p.log = r.opts.Logger.With("origin", p.from.String(), "target", u.Name)
 		r.mu.Lock()
@@ -237,7 +280,7 @@ func (r *Replicator) layout(ctx context.Context, target *remoting.Cluster, unit,
 			return layout, err
 		}
 		if have.Read < n || have.Write < n {
-			if err := target.CreateTopic(ctx, addr, remoting.TopicConfig{Name: replica, Read: n, Write: n}); err != nil {
+			if err := target.CreateTopic(ctx, addr, remoting.TopicConfig{Name: replica, Read: max(n, have.Read), Write: max(n, have.Write)}); err != nil {
 				return layout, err
 			}
 		}

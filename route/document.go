@@ -112,7 +112,7 @@ func decodeStrict(b []byte, into any) error {
 		var kind *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &syntax):
-			return fmt.Errorf("%s: %w", position(b, syntax.Offset), err)
+			return fmt.Errorf("%s: %w", position(b, syntax.Offset-1), err) // the offset is behind the offending byte
 		case errors.As(err, &kind):
 			return fmt.Errorf("%s: %w", position(b, kind.Offset), err)
 		case errors.Is(err, io.ErrUnexpectedEOF):

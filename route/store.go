@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,8 @@ import (
 	"github.com/go-msha/msha"
 )
 
-// Init creates the two documents. ErrConflict if one is there already; what is there is not changed.
+// Init creates the two documents. ErrConflict if one is there already; what is there is not changed. It completes an Init of the same
+// units that was interrupted between the two.
 func Init(ctx context.Context, store msha.MetaStore, t *msha.Table, units *msha.Units) error {
 	b, err := Encode(t)
 	if err != nil {
@@ -19,7 +21,10 @@ func Init(ctx context.Context, store msha.MetaStore, t *msha.Table, units *msha.
 		return err
 	}
 	if _, err := store.Put(ctx, msha.UnitsKey, u, 0); err != nil {
-		return err
+		have, getErr := store.Get(ctx, msha.UnitsKey)
+		if !errors.Is(err, msha.ErrConflict) || getErr != nil || !bytes.Equal(have.Value, u) {
+			return err
+		}
 	}
 	_, err = store.Put(ctx, msha.TableKey, b, 0)
 	return err

@@ -60,8 +60,28 @@ func (p *taggingProducer) Request(ctx context.Context, ttl time.Duration, msg *p
 	return p.Producer.Request(ctx, ttl, msg)
 }
 
+// WrapTransaction is Wrap for a producer of transactional messages.
+func WrapTransaction(p rocketmq.TransactionProducer, c Config) rocketmq.TransactionProducer {
+	return &taggingTransactions{TransactionProducer: p, config: c}
+}
+
+type taggingTransactions struct {
+	rocketmq.TransactionProducer
+	config Config
+}
+
+func (p *taggingTransactions) SendMessageInTransaction(ctx context.Context, msg *primitive.Message) (*primitive.TransactionSendResult, error) {
+	if msg != nil {
+		if err := Apply(ctx, msg, p.config); err != nil {
+			return nil, err
+		}
+	}
+	return p.TransactionProducer.SendMessageInTransaction(ctx, msg)
+}
+
 // Interceptor tags the single messages of a plain client-go producer. It cannot tag batches: client-go has encoded them before
-// interceptors run, so their messages stay untagged and belong to the unit where they are stored. Use Wrap where batches are sent.
+// interceptors run, so their messages stay untagged and belong to the unit where they are stored. Nor does client-go's Request work with any interceptor:
+// it returns no answer. Use Wrap where either is needed.
 func Interceptor(c Config) primitive.Interceptor {
 	return func(ctx context.Context, req, reply any, next primitive.Invoker) error {
 		if m, ok := req.(*primitive.Message); ok && !m.Batch {

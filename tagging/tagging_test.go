@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/stretchr/testify/require"
 
@@ -53,34 +52,35 @@ func TestBadValuesAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
-// recorder notes the messages that reach the real producer.
-type recorder struct {
-	rocketmq.Producer
-	got []*primitive.Message
-}
-
-func (r *recorder) SendSync(_ context.Context, msgs ...*primitive.Message) (*primitive.SendResult, error) {
-	r.got = append(r.got, msgs...)
-	return &primitive.SendResult{}, nil
-}
-
-func TestEveryMessageOfABatchIsTagged(t *testing.T) {
-	r := &recorder{}
-	p := Wrap(r, Config{Unit: "unit-1", Value: FromProperty("city")})
-	_, err := p.SendSync(context.Background(),
-		withProperty("city", "beijing"), withProperty("city", "guangzhou"))
-	require.NoError(t, err)
-	require.Len(t, r.got, 2)
-	require.Equal(t, "beijing", r.got[0].GetProperty(msha.PropertyRoute))
-	require.Equal(t, "guangzhou", r.got[1].GetProperty(msha.PropertyRoute))
-
-	_, err = p.SendSync(context.Background(), withProperty("city", "a\x01"))
-	require.ErrorIs(t, err, msha.ErrInvalid)
-	require.Len(t, r.got, 2, "nothing is sent")
-}
-
 func withProperty(name, value string) *primitive.Message {
 	msg := primitive.NewMessage("SMS", nil)
 	msg.WithProperty(name, value)
 	return msg
+}
+
+func TestApplyTwiceIsApplyOnce(t *testing.T) {
+	msg := withProperty("city", "beijing")
+	c := Config{Unit: "unit-1", Value: FromProperty("city")}
+	require.NoError(t, Apply(context.Background(), msg, c))
+	once := msg.GetProperties()
+	require.NoError(t, Apply(context.Background(), msg, c), "the application may send a message again")
+	require.Equal(t, once, msg.GetProperties())
+}
+
+func TestAnInnerContextDecides(t *testing.T) {
+	ctx := With(context.Background(), "beijing")
+	require.Equal(t, "beijing", Value(ctx))
+	require.Equal(t, "guangzhou", Value(With(ctx, "guangzhou")))
+	require.Empty(t, Value(With(ctx, "")))
+	require.Empty(t, Value(context.Background()))
+	msg := withProperty("city", "beijing")
+	require.NoError(t, Apply(With(ctx, ""), msg, Config{Unit: "unit-1"}))
+	require.Empty(t, msg.GetProperty(msha.PropertyRoute), "no value: the message belongs to its unit")
+}
+
+func TestTheLongestValueIsCarried(t *testing.T) {
+	long := strings.Repeat("x", MaxValue)
+	msg := withProperty("a", "b")
+	require.NoError(t, Apply(With(context.Background(), long), msg, Config{Unit: "u"}))
+	require.Equal(t, long, msg.GetProperty(msha.PropertyRoute))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-msha/msha"
 )
@@ -57,7 +58,9 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 	for i := range c.nameServers {
 		n := (first + i) % len(c.nameServers)
 		addr := c.nameServers[n]
-		resp, callErr := c.client.Call(ctx, addr, NewRequest(code, ext, nil))
+		one, cancel := context.WithTimeout(ctx, callTimeout)
+		resp, callErr := c.client.Call(one, addr, NewRequest(code, ext, nil))
+		cancel()
 		if callErr == nil {
 			c.mu.Lock()
 			c.last = n
@@ -72,8 +75,16 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 	return nil, err
 }
 
+// callTimeout bounds every call but a pull, which has a limit of its own: a host that lost its power answers nothing for many minutes.
+const callTimeout = 10 * time.Second
+
 // call asks the master of a broker by name; errors other than answers drop the cached address.
 func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*Command, string, error) {
+	if req.Code != ReqPullMessage {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
 	if c.pins != nil {
 		conn, err := c.pinned(ctx, broker)
 		if err != nil {
@@ -99,6 +110,8 @@ func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*C
 
 // callAddr asks a broker by address.
 func (c *Cluster) callAddr(ctx context.Context, op, addr string, req *Command) (*Command, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	resp, err := c.client.Call(ctx, addr, req)
 	return check(op, addr, resp, err)
 }

@@ -18,7 +18,9 @@ const maxPlain = 64 << 20
 
 // PlainBody returns the body as its producer gave it; ErrInvalid if it does not decompress, ErrTooLarge beyond 64 MiB. It does not
 // change m.
-func (m *Message) PlainBody() ([]byte, error) {
+func (m *Message) PlainBody() ([]byte, error) { return m.plainBody(maxPlain) }
+
+func (m *Message) plainBody(limit int) ([]byte, error) {
 	if m.SysFlag&SysCompressed == 0 {
 		return m.Body, nil
 	}
@@ -33,7 +35,7 @@ func (m *Message) PlainBody() ([]byte, error) {
 	case 1:
 		r = lz4.NewReader(bytes.NewReader(m.Body))
 	case 2:
-		z, err := zstd.NewReader(bytes.NewReader(m.Body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlain))
+		z, err := zstd.NewReader(bytes.NewReader(m.Body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)))
 		if err != nil {
 			return nil, errMessage("zstd body: %v", err)
 		}
@@ -42,19 +44,19 @@ func (m *Message) PlainBody() ([]byte, error) {
 	default:
 		return nil, errMessage("unknown compression in sysFlag %#x", m.SysFlag)
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxPlain+1))
+	plain, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return nil, tooLong()
+		return nil, tooLong(limit)
 	}
 	if err != nil {
 		return nil, errMessage("compressed body: %v", err)
 	}
-	if len(plain) > maxPlain {
-		return nil, tooLong()
+	if len(plain) > limit {
+		return nil, tooLong(limit)
 	}
 	return plain, nil
 }
 
-func tooLong() error {
-	return fmt.Errorf("remoting message: plain body %w: the limit is %d bytes", msha.ErrTooLarge, maxPlain)
+func tooLong(limit int) error {
+	return fmt.Errorf("remoting message: plain body %w: the limit is %d bytes", msha.ErrTooLarge, limit)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/go-msha/msha"
 )
 
 // offsetCall asks a broker for one number about a queue.
@@ -42,10 +44,36 @@ func (c *Cluster) OffsetByTime(ctx context.Context, q Queue, t time.Time) (int64
 	return c.offsetCall(ctx, "offset by time", ReqSearchOffsetByTimestamp, q, "timestamp", strconv.FormatInt(t.UnixMilli(), 10))
 }
 
-// CommittedOffset is a group's offset in a queue; ErrNotFound if it has none. (RocketMQ answers 0 instead for a queue whose messages
-// are all still in memory unless told not to.)
+// CommittedOffset is a group's offset in a queue; ErrNotFound if it has none.
 func (c *Cluster) CommittedOffset(ctx context.Context, group string, q Queue) (int64, error) {
-	return c.offsetCall(ctx, "committed offset", ReqQueryConsumerOffset, q, "consumerGroup", group, "setZeroIfNotFound", "false")
+	off, err := c.offsetCall(ctx, "committed offset", ReqQueryConsumerOffset, q, "consumerGroup", group, "setZeroIfNotFound", "false")
+	if err != nil || off != 0 {
+		return off, err
+	}
+	// RocketMQ 4 makes up a 0 for a group without an offset and ignores setZeroIfNotFound.
+	return 0, c.hasOffset(ctx, group, q)
+}
+
+// hasOffset asks for all offsets of a broker: nil if the group's is among them, ErrNotFound if not.
+func (c *Cluster) hasOffset(ctx context.Context, group string, q Queue) error {
+	op := "all committed offsets of broker " + q.Broker
+	resp, addr, err := c.call(ctx, op, q.Broker, NewRequest(ReqGetAllConsumerOffset, nil, nil))
+	if err == nil {
+		resp, err = check(op, addr, resp, nil)
+	}
+	if err != nil {
+		return err
+	}
+	var j struct {
+		Table map[string]map[int]int64 `json:"offsetTable"`
+	}
+	if err := decodeJSON(op, resp.Body, &j); err != nil {
+		return err
+	}
+	if _, ok := j.Table[q.Topic+"@"+group][q.ID]; !ok {
+		return msha.Errorf("committed offset", group+" in "+q.String(), "", "offset %w", msha.ErrNotFound)
+	}
+	return nil
 }
 
 // Commit stores a group's offset and waits for the broker's answer.

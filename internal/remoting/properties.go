@@ -43,7 +43,7 @@ func EncodeProperties(props map[string]string) string {
 
 // DecodeProperties is the inverse of EncodeProperties; entries without a name separator are dropped, as the Java client does.
 func DecodeProperties(s string) map[string]string {
-	props := map[string]string{}
+	props := make(map[string]string, min(strings.Count(s, valueEnd)+1, 64)) // a hint that a peer cannot make large
 	for len(s) > 0 {
 		var item string
 		item, s, _ = strings.Cut(s, valueEnd)

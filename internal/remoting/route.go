@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	"github.com/go-msha/msha"
@@ -154,20 +156,28 @@ func (c *Cluster) Queues(ctx context.Context, topic string, write bool) ([]Queue
 	return out, nil
 }
 
-// Brokers asks for the addresses of all masters by broker name, uncached.
-func (c *Cluster) Brokers(ctx context.Context) (map[string]string, error) {
+type clusterInfo struct {
+	Brokers  map[string]brokerJSON `json:"brokerAddrTable"`
+	Clusters map[string][]string   `json:"clusterAddrTable"`
+}
+
+func (c *Cluster) info(ctx context.Context) (*clusterInfo, error) {
 	resp, err := c.askNameServer(ctx, "cluster info", ReqGetBrokerClusterInfo, nil)
 	if err != nil {
 		return nil, err
 	}
-	var j struct {
-		Table map[string]brokerJSON `json:"brokerAddrTable"`
-	}
-	if err := decodeJSON("cluster info", resp.Body, &j); err != nil {
+	info := &clusterInfo{}
+	return info, decodeJSON("cluster info", resp.Body, info)
+}
+
+// Brokers asks for the addresses of all masters by broker name, uncached.
+func (c *Cluster) Brokers(ctx context.Context) (map[string]string, error) {
+	info, err := c.info(ctx)
+	if err != nil {
 		return nil, err
 	}
 	out := map[string]string{}
-	for name, b := range j.Table {
+	for name, b := range info.Brokers {
 		if addr := b.BrokerAddrs[0]; addr != "" {
 			out[name] = addr
 		}
@@ -178,6 +188,15 @@ func (c *Cluster) Brokers(ctx context.Context) (map[string]string, error) {
 	}
 	c.mu.Unlock()
 	return out, nil
+}
+
+// ClusterNames asks for the names of the clusters the brokers belong to, uncached; each is the name of a system topic too.
+func (c *Cluster) ClusterNames(ctx context.Context) ([]string, error) {
+	info, err := c.info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(info.Clusters)), nil
 }
 
 // MasterAddr is the address of a broker's master, cached. topic may be empty. ErrNotFound if no such master is registered.

@@ -3,7 +3,9 @@ package remoting
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -53,6 +55,9 @@ func sendHeader(q Queue, group string, m *Message, props string, batch bool) map
 		born = time.Now().UnixMilli()
 	}
 	maxTimes := defaultMaxReconsumeTimes
+	if strings.HasPrefix(q.Topic, "%RETRY%") {
+		maxTimes = math.MaxInt32 // who sends there counts attempts himself; the broker would dead-letter the message behind his back
+	}
 	if n, err := strconv.Atoi(m.Properties["MAX_RECONSUME_TIMES"]); err == nil {
 		maxTimes = n
 	}

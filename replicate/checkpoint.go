@@ -1,0 +1,131 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+const (
+	checkpointEvery   = 10 * time.Second
+	checkpointTimeout = 5 * time.Second
+)
+
+// checkpoint is the document that keeps positions for the time when all copies in a replica queue have expired; while there is a copy,
+// the queue itself tells.
+type checkpoint struct {
+	Positions []position `json:"positions"`
+}
+
+type position struct {
+	Origin remoting.Queue `json:"origin"`
+	Next   int64          `json:"next"` // origin offset
+}
+
+func checkpointKey(origin, target string) string {
+	return "metadata.positions." + origin + "." + target
+}
+
+func parseCheckpoint(key string, value []byte) (checkpoint, error) {
+	var c checkpoint
+	if len(value) == 0 {
+		return c, nil
+	}
+	if err := json.Unmarshal(value, &c); err != nil {
+		return c, msha.Errorf("replicate.checkpoint", key, "delete the document: it is written anew", "%w: %v", msha.ErrInvalid, err)
+	}
+	return c, nil
+}
+
+func (c checkpoint) find(q remoting.Queue) (int64, bool) {
+	for _, p := range c.Positions {
+		if p.Origin == q {
+			return p.Next, true
+		}
+	}
+	return 0, false
+}
+
+// with returns the checkpoint with newer positions; changed is false if all were known.
+func (c checkpoint) with(newer map[remoting.Queue]int64) (out checkpoint, changed bool) {
+	left := make(map[remoting.Queue]int64, len(newer))
+	for q, next := range newer {
+		left[q] = next
+	}
+	for _, p := range c.Positions {
+		if next, ok := left[p.Origin]; ok {
+			changed = changed || next != p.Next
+			p.Next = next
+			delete(left, p.Origin)
+		}
+		out.Positions = append(out.Positions, p)
+	}
+	for q, next := range left {
+		out.Positions = append(out.Positions, position{q, next})
+		changed = true
+	}
+	return out, changed
+}
+
+// saveCheckpoints stores the position of every pipe. Copying does not depend on it (P6): a failure is reported and tried again later.
+func (r *Replicator) saveCheckpoints(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointTimeout)
+	defer cancel()
+	byTarget := map[string]map[remoting.Queue]int64{}
+	for _, p := range r.list("") {
+		if next, located, _ := p.state(); located {
+			if byTarget[p.unit] == nil {
+				byTarget[p.unit] = map[remoting.Queue]int64{}
+			}
+			byTarget[p.unit][p.source] = next
+		}
+	}
+	for unit, positions := range byTarget {
+		if err := r.saveCheckpoint(ctx, checkpointKey(r.origin, unit), positions); err != nil {
+			r.opts.Logger.Debug("checkpoint not stored", "origin", r.origin, "target", unit, "error", err)
+		}
+	}
+}
+
+func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions map[remoting.Queue]int64) error {
+	doc, err := r.store.Get(ctx, key)
+	if err != nil && !errors.Is(err, msha.ErrNotFound) {
+		return err
+	}
+	old, err := parseCheckpoint(key, doc.Value)
+	if err != nil {
+		return err
+	}
+	c, changed := old.with(positions)
+	if !changed {
+		return nil
+	}
+	value, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	_, err = r.store.Put(ctx, key, value, doc.Revision) // after a conflict the next round stores it
+	return err
+}
+
+// loadCheckpoint finds the position of one queue; ok is false if none was stored.
+func (r *Replicator) loadCheckpoint(ctx context.Context, unit string, q remoting.Queue) (next int64, ok bool, err error) {
+	key := checkpointKey(r.origin, unit)
+	doc, err := r.store.Get(ctx, key)
+	if errors.Is(err, msha.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	c, err := parseCheckpoint(key, doc.Value)
+	if err != nil {
+		return 0, false, err
+	}
+	next, ok = c.find(q)
+	return next, ok, nil
+}
