@@ -9,7 +9,7 @@ type Roster struct {
 
 // RosterMember is one process of one unit.
 type RosterMember struct {
-	ClientID string   `json:"clientID"` // as the broker lists it
+	ClientID string   `json:"clientID"`          // as the broker lists it
 	Session  string   `json:"session,omitempty"` // new each time the process enters: what was observed of an earlier one does not count
 	Unit     string   `json:"unit"`
 	Groups   []string `json:"groups,omitempty"`

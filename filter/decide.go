@@ -95,6 +95,8 @@ func (t *Tracker) decide(m Message) Decision {
 func (t *Tracker) decideRetry(m Message) Decision {
 	a := t.mine.numbers[m.Retry]
 	switch {
+	case a == nil && t.mine.Done(t.keyOf(m), m.Origin.OriginQueue).Contains(m.Origin.Offset):
+		return Decision{Verdict: Skip, Reason: "done"} // its number is forgotten
 	case (a == nil || a.open.Kind != Open) && !m.Fresh:
 		return Decision{Verdict: Wait, Reason: "open record not read"}
 	case a == nil || !t.mine.live(a):

@@ -244,6 +244,8 @@ func (g *GroupFacts) Holder(q LocalQueue) (Record, bool) {
 	if h == nil || h.hold.Kind == 0 {
 		return Record{}, false
 	}
-	_, released := h.releases[h.hold.Writer]
-	return h.hold, !released
+	if _, released := h.releases[h.hold.Writer]; released {
+		return Record{}, false
+	}
+	return h.hold, true
 }

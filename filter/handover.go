@@ -19,13 +19,19 @@ type groupQueue struct {
 	queue msha.OriginQueue
 }
 
+type part struct {
+	groupQueue
+	chunk int
+}
+
 // handed is what the logs hold of one hand-over.
 type handed struct {
 	records int // of how many it consists; 0: not known yet
-	spans   map[groupQueue]Offsets
+	parts   map[part]Offsets
+	spans   map[groupQueue]Offsets // the parts of each queue together
 }
 
-func (h *handed) complete() bool { return h != nil && h.records > 0 && len(h.spans)+1 == h.records }
+func (h *handed) complete() bool { return h != nil && h.records > 0 && len(h.parts)+1 == h.records }
 
 // handedOver are the hand-overs a unit received. One may span several bodies of a log, and be written twice by managers that take turns.
 type handedOver map[handover]*handed
@@ -34,14 +40,16 @@ func (all handedOver) apply(r Record) {
 	name := handover{r.Key(), r.Hash}
 	h := all[name]
 	if h == nil {
-		h = &handed{spans: map[groupQueue]Offsets{}}
+		h = &handed{parts: map[part]Offsets{}, spans: map[groupQueue]Offsets{}}
 		all[name] = h
 	}
 	if r.Group == "" {
 		h.records = r.Chunks
 		return
 	}
-	h.spans[groupQueue{r.Group, r.Queue}] = r.Spans
+	gq := groupQueue{r.Group, r.Queue}
+	h.parts[part{gq, r.Chunk}] = r.Spans
+	h.spans[gq] = h.spans[gq].Union(r.Spans)
 }
 
 func (all handedOver) spans(k Key, hash, group string, q msha.OriginQueue) (o Offsets, mentioned bool) {
@@ -97,7 +105,9 @@ func RemainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 				}
 				left := remaining.Minus(g.Done(from, q))
 				out.Count += left.Below(g.Next(q)).Len()
-				rs = append(rs, Record{Kind: Baseline, Group: name, Set: m.NewSet, Term: m.Term + 1, Queue: q, Spans: left})
+				for i, spans := range left.pieces(maxSpans) {
+					rs = append(rs, Record{Kind: Baseline, Group: name, Set: m.NewSet, Term: m.Term + 1, Queue: q, Spans: spans, Chunk: i})
+				}
 			}
 		}
 		rs[0].Chunks = len(rs)

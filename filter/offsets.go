@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sort"
@@ -153,6 +154,25 @@ func (o Offsets) Minus(p Offsets) Offsets {
 
 // Below is the part of the set below limit.
 func (o Offsets) Below(limit int64) Offsets { return o.Intersect(Range(0, limit)) }
+
+// maxSpans bounds the spans of one record.
+const maxSpans = 1 << 14
+
+// pieces cuts the set into sets of at most n spans; an empty set is one piece.
+func (o Offsets) pieces(n int) []Offsets {
+	if len(o) <= n {
+		return []Offsets{o}
+	}
+	return slices.Collect(slices.Chunk(o, n))
+}
+
+// compareSpans orders pieces of one set.
+func compareSpans(a, b Offsets) int {
+	if len(a) == 0 || len(b) == 0 {
+		return cmp.Compare(len(a), len(b))
+	}
+	return cmp.Compare(a[0].From, b[0].From)
+}
 
 // Equal tells whether both hold the same offsets.
 func (o Offsets) Equal(p Offsets) bool { return slices.Equal(o, p) }

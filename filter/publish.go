@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -23,7 +24,9 @@ func (t *Tracker) Publish() []LogRecords {
 	}
 	for log, byTerm := range t.dirty {
 		for tq, spans := range byTerm {
-			logs[log] = append(logs[log], Record{Kind: Done, Group: t.group, Set: tq.Set, Term: tq.Term, Queue: tq.queue, Spans: *spans})
+			for _, some := range spans.pieces(maxSpans) {
+				logs[log] = append(logs[log], Record{Kind: Done, Group: t.group, Set: tq.Set, Term: tq.Term, Queue: tq.queue, Spans: some})
+			}
 		}
 	}
 	clear(t.dirty)
@@ -33,7 +36,7 @@ func (t *Tracker) Publish() []LogRecords {
 			if c := compareKeys(a.Key(), b.Key()); c != 0 {
 				return c
 			}
-			return compareQueues(a.Queue, b.Queue)
+			return cmp.Or(compareQueues(a.Queue, b.Queue), compareSpans(a.Spans, b.Spans))
 		})
 		out = append(out, LogRecords{log, logs[log]})
 	}

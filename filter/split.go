@@ -4,13 +4,15 @@ package filter
 const maxBody = 256 << 10
 
 // Split cuts records into bodies' worth, in order. A single record above the limit stays alone.
-func Split(records []Record) [][]Record {
+func Split(records []Record) [][]Record { return cut(records, maxBody) }
+
+func cut(records []Record, limit int) [][]Record {
 	var out [][]Record
 	for len(records) > 0 {
 		n, size := 0, 0
 		for n < len(records) && n < MaxRecords/2 {
 			one := len(appendRecord(nil, &records[n]))
-			if n > 0 && size+one > maxBody {
+			if n > 0 && size+one > limit {
 				break
 			}
 			size += one

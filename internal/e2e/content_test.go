@@ -29,9 +29,9 @@ func content(t *testing.T, clusters backend) {
 	for _, unit := range w.names {
 		u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log})
 		require.NoError(t, err)
-		c, err := u.NewPushConsumer(consumer.WithGroupName(group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+		c, err := u.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 		require.NoError(t, err)
-		require.NoError(t, c.Subscribe(topic, consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		require.NoError(t, c.Subscribe(w.topic, consumer.MessageSelector{}, func(ctx context.Context, msgs ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range msgs {
@@ -51,7 +51,7 @@ func content(t *testing.T, clusters backend) {
 
 	big := bytes.Repeat([]byte{0, 1, 2, 255}, (4<<20-4096)/4)
 	message := func(key, city string, body []byte) *primitive.Message {
-		m := primitive.NewMessage(topic, body).WithKeys([]string{key}).WithTag("t-" + key)
+		m := primitive.NewMessage(w.topic, body).WithKeys([]string{key}).WithTag("t-" + key)
 		m.Flag = 7
 		for i := range 20 {
 			m.WithProperty(fmt.Sprintf("p%d", i), strings.Repeat("x", i)+"ü")
@@ -82,7 +82,7 @@ func content(t *testing.T, clusters backend) {
 	for _, m := range sent {
 		g, key, city := got[m.GetKeys()], m.GetKeys(), m.GetProperty("city")
 		require.NotNil(t, g, key)
-		require.Equal(t, topic, g.Topic, key)
+		require.Equal(t, w.topic, g.Topic, key)
 		require.True(t, bytes.Equal(m.Body, g.Body), key)
 		require.Equal(t, m.GetTags(), g.GetTags(), key)
 		require.EqualValues(t, 7, g.Flag, key)

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,5 +21,18 @@ var clientGoLeaks = []goleak.Option{
 
 // No package of ours may leave a goroutine behind.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, clientGoLeaks...)
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	if code == 0 {
+		if err := goleak.Find(clientGoLeaks...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
+
+// atEnd stops what scenarios share.
+var atEnd []func()

@@ -122,7 +122,7 @@ func wrongSetup(t *testing.T, clusters backend) {
 	require.NoError(t, err)
 	c, err = u.NewPushConsumer(consumer.WithGroupName("g"))
 	require.NoError(t, err)
-	require.NoError(t, c.Subscribe(topic, consumer.MessageSelector{}, (&member{}).handle))
+	require.NoError(t, c.Subscribe(w.topic, consumer.MessageSelector{}, (&member{}).handle))
 	begun := time.Now()
 	err = c.Start()
 	require.ErrorContains(t, err, "127.0.0.1:1")

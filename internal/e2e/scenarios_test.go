@@ -85,7 +85,7 @@ func (w *world) ordered() {
 			if origin == unit {
 				continue
 			}
-			queues, err := cl.Queues(w.ctx, msha.ReplicaTopic(topic, origin), false)
+			queues, err := cl.Queues(w.ctx, msha.ReplicaTopic(w.topic, origin), false)
 			require.NoError(w, err)
 			for _, q := range queues {
 				checked += w.orderedQueue(cl, q)

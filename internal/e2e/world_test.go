@@ -30,11 +30,6 @@ import (
 	"github.com/go-msha/msha/tagging"
 )
 
-const (
-	topic = "SMS"
-	group = "channel"
-)
-
 // site is one unit's cluster, embedded or real.
 type site interface {
 	NameServer() string
@@ -59,10 +54,13 @@ type world struct {
 	manager *manager.Manager
 	http    *httptest.Server
 	names   []string
+	topic   string // of this scenario alone: clusters may be shared
+	group   string
 
 	serial atomic.Int64
-	agents map[string][]*member
 }
+
+var scenarios atomic.Int64
 
 // member is one consumer instance.
 type member struct {
@@ -79,11 +77,15 @@ type member struct {
 func start(t *testing.T, clusters backend, values map[string][]string, names ...string) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
-	w := &world{T: t, ctx: ctx, store: memory.New(), sites: clusters(t, names...), journal: newJournal(), names: names, agents: map[string][]*member{}, log: testLog(t)}
+	id := scenarios.Add(1)
+	w := &world{
+		T: t, ctx: ctx, store: memory.New(), sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t),
+		topic: fmt.Sprintf("SMS-%d", id), group: fmt.Sprintf("channel-%d", id),
+	}
 	units := &msha.Units{}
 	for _, name := range names {
 		units.Units = append(units.Units, msha.UnitInfo{Name: name, NameServers: []string{w.sites[name].NameServer()}, State: "live"})
-		w.createTopic(name, topic, 4)
+		w.createTopic(name, w.topic, 4)
 	}
 	table, err := route.New(names, values)
 	require.NoError(t, err)
@@ -146,7 +148,7 @@ func (w *world) createTopic(unit, name string, queues int) {
 }
 
 func (w *world) replicate(origin string) {
-	r, err := replicate.New(origin, w.store, &replicate.Options{Topics: []string{topic}, Discover: 200 * time.Millisecond, Logger: w.log})
+	r, err := replicate.New(origin, w.store, &replicate.Options{Topics: []string{w.topic}, Discover: 200 * time.Millisecond, Logger: w.log})
 	require.NoError(w, err)
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan error, 1)
@@ -167,9 +169,9 @@ func (w *world) join(unit string, change ...func(*member)) *member {
 	var err error
 	m.unit, err = agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log.With("member", m.name)})
 	require.NoError(w, err)
-	m.consumer, err = m.unit.NewPushConsumer(consumer.WithGroupName(group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+	m.consumer, err = m.unit.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 	require.NoError(w, err)
-	require.NoError(w, m.consumer.Subscribe(topic, consumer.MessageSelector{}, m.handle))
+	require.NoError(w, m.consumer.Subscribe(w.topic, consumer.MessageSelector{}, m.handle))
 	require.NoError(w, m.consumer.Start())
 	w.Cleanup(func() { m.leave() })
 	return m
@@ -225,7 +227,7 @@ func (w *world) produce(unit string) func(value string, n int) {
 	return func(value string, n int) {
 		for range n {
 			key := fmt.Sprintf("%s-%s-%06d", unit, value, w.serial.Add(1))
-			m := primitive.NewMessage(topic, []byte("body of "+key)).WithKeys([]string{key})
+			m := primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key})
 			for _, err := p.SendSync(tagging.With(w.ctx, value), m); err != nil; _, err = p.SendSync(tagging.With(w.ctx, value), m) {
 				// Nobody knows whether it was stored: it does not count, and another one is sent in its place.
 				w.journal.unsure(key)
@@ -235,7 +237,7 @@ func (w *world) produce(unit string) func(value string, n int) {
 				}
 				time.Sleep(50 * time.Millisecond)
 				key = fmt.Sprintf("%s-%s-%06d", unit, value, w.serial.Add(1))
-				m = primitive.NewMessage(topic, []byte("body of "+key)).WithKeys([]string{key})
+				m = primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key})
 			}
 			w.journal.produced(key, unit, value)
 		}

@@ -1,0 +1,288 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+)
+
+type phase int
+
+const (
+	joining phase = iota
+	running
+	stopping
+	stopped
+)
+
+// agent is one process with one consumer: the engine of package consume without its goroutines. Each step that waits for somebody else
+// goes on in a callback; a killed agent gets none any more, a frozen one gets them all when it thaws.
+type agent struct {
+	w      *world
+	c      *cluster
+	client string
+	writer string
+
+	dead     bool
+	frozen   bool
+	deferred []func()
+	phase    phase
+
+	t        *filter.Tracker
+	table    *msha.Table
+	acked    uint64
+	logs     []*follower
+	held     map[filter.LocalQueue]*held
+	ready    []*item
+	parked   []*item
+	running  int
+	lastSeen int64 // when the client was last known to be in the consumer list
+	lapsed   bool  // the gate closed: only joining again opens it
+	beating  bool  // a rebalance is under way
+	scanning bool
+	again    bool // scan once more
+
+	waits        []wait
+	broadcasting bool
+	changed      bool
+
+	publishing bool
+	publishers []func()
+
+	unpublished map[msha.Origin]filter.Key // processed, and no Done of it is in a log yet
+	fresh       uint64                     // numbers the reads of the log
+}
+
+type wait struct {
+	cond func() bool
+	then func()
+}
+
+// held is one generation of a local queue under this agent's lock.
+type held struct {
+	q          *queue
+	ready      bool
+	dropped    bool
+	done       bool // nothing is opened or pulled any more
+	idle       bool // the pull waits for a message
+	trustUntil int64
+	next       int64
+	acquiredAt int64 // origin offset of the pull position when it was acquired
+	committed  int64
+	entries    []entry
+	running    int
+}
+
+type entry struct {
+	offset int64
+	done   bool
+}
+
+func (h *held) retry() bool { return h.q.local.Topic == retryTopic }
+func (h *held) home() bool  { return h.q.local.Topic == topic }
+
+// committable is the first local offset that is not acknowledged.
+func (h *held) committable() int64 {
+	for len(h.entries) > 0 && h.entries[0].done {
+		h.entries = h.entries[1:]
+	}
+	if len(h.entries) > 0 {
+		return h.entries[0].offset
+	}
+	return h.next
+}
+
+func (h *held) acknowledge(offset int64) {
+	for i := range h.entries {
+		if h.entries[i].offset == offset {
+			h.entries[i].done = true
+		}
+	}
+}
+
+// item is one message on its way to the handler.
+type item struct {
+	h       *held
+	m       stored
+	meta    filter.Message
+	offset  int64 // local
+	rescan  bool
+	key     filter.Key
+	arrived uint64 // number of the last read of the log that began before it was pulled
+	r       *run
+
+	freshening bool // the log is being read to its end for it
+}
+
+// spawn starts a process under a new name, or under that of a dead one.
+func (w *world) spawn(c *cluster, client string) *agent {
+	w.agents++
+	if client == "" {
+		client = fmt.Sprintf("%s-c%02d", c.unit[len(c.unit)-2:], w.agents)
+	}
+	a := &agent{w: w, c: c, client: client, writer: fmt.Sprintf("w%02d", w.agents),
+		held: map[filter.LocalQueue]*held{}, unpublished: map[msha.Origin]filter.Key{}, lastSeen: -gateWindow}
+	a.t = filter.NewTracker(c.unit, group, a.client, a.writer)
+	for _, broker := range c.brokers {
+		a.logs = append(a.logs, &follower{log: c.logs[broker], own: true})
+	}
+	for _, l := range c.copies {
+		a.logs = append(a.logs, &follower{log: l})
+	}
+	c.agents = append(c.agents, a)
+	a.enter(a.begin)
+	return a
+}
+
+func (a *agent) alive() bool { return !a.dead && a.phase != stopped }
+
+func (a *agent) trace(what string, o msha.Origin, detail string) {
+	a.w.trace(a.client, what, o, detail)
+}
+
+// on runs f in this process: never if it is dead, later if it is frozen.
+func (a *agent) on(f func()) {
+	switch {
+	case a.dead:
+	case a.frozen:
+		a.deferred = append(a.deferred, f)
+	default:
+		f()
+	}
+}
+
+func (a *agent) after(d int64, f func()) { a.w.after(d, func() { a.on(f) }) }
+
+// call is a request to a broker; do runs there. The request or its answer may be lost.
+func (a *agent) call(do func(), then func(error)) {
+	switch {
+	case a.w.chance(a.w.o.flaky / 2):
+		a.after(a.w.between(100, 400), func() { then(errLost) })
+	case a.w.chance(a.w.o.flaky / 2):
+		a.w.after(a.w.latency(), func() {
+			do()
+			a.after(a.w.between(100, 400), func() { then(errLost) })
+		})
+	default:
+		a.w.after(a.w.latency(), func() {
+			do()
+			a.after(a.w.latency(), func() { then(nil) })
+		})
+	}
+}
+
+// await runs then once cond holds; it is looked at after every change of the agent's state.
+func (a *agent) await(cond func() bool, then func()) {
+	if cond() {
+		then()
+		return
+	}
+	a.waits = append(a.waits, wait{cond, then})
+}
+
+// broadcast says that the agent's state changed.
+func (a *agent) broadcast() {
+	a.changed = true
+	if a.broadcasting {
+		return
+	}
+	a.broadcasting = true
+	for a.changed && !a.dead {
+		a.changed = false
+		for i := 0; i < len(a.waits); {
+			if w := a.waits[i]; w.cond() {
+				a.waits = slices.Delete(a.waits, i, i+1)
+				w.then()
+			} else {
+				i++
+			}
+		}
+		a.dispatch()
+	}
+	a.broadcasting = false
+}
+
+// kill ends the process. Requests under way still arrive.
+func (a *agent) kill() {
+	a.trace("killed", msha.Origin{}, "")
+	a.w.counts.Kills++
+	a.excuse()
+	a.dead = true
+	a.w.journal.killed(a)
+	a.w.after(a.w.mostly(5, 50, 0.2, 500, 3000), func() {
+		if m := a.c.members[a.client]; m != nil && m.writer == a.writer {
+			m.alive = false
+			a.c.notify()
+		}
+	})
+}
+
+// freeze stops the process for a while; it does not notice.
+func (a *agent) freeze(d int64) {
+	if a.frozen {
+		return
+	}
+	a.trace("frozen", msha.Origin{}, "")
+	a.w.counts.Freezes++
+	a.excuse()
+	a.frozen = true
+	a.w.after(d, func() {
+		a.trace("thawed", msha.Origin{}, "")
+		a.frozen = false
+		deferred := a.deferred
+		a.deferred = nil
+		for _, f := range deferred {
+			a.on(f)
+		}
+		a.w.store.deliver(a)
+	})
+}
+
+// excuse notes what may be repeated because this process was killed or frozen: what is in flight, and what no log knows.
+func (a *agent) excuse() {
+	for o := range a.unpublished {
+		a.w.journal.excused[o] = true
+	}
+	for _, r := range a.w.journal.inFlight[a] {
+		r.excused = true
+		a.w.journal.excused[r.origin] = true
+	}
+}
+
+// stop is a graceful shutdown: nothing starts, what runs ends, everything is published, committed and released, then the process
+// leaves the consumer list and the roster.
+func (a *agent) stop() {
+	if a.phase != running {
+		return
+	}
+	a.trace("stopping", msha.Origin{}, "")
+	a.phase = stopping
+	for _, h := range a.heldSorted() {
+		a.giveUp(h)
+	}
+	a.await(func() bool { return len(a.held) == 0 && a.running == 0 }, func() {
+		a.publish(func() {
+			a.w.after(a.w.latency(), func() { a.c.unregister(a.client) })
+			a.leaveRoster()
+		})
+	})
+}
+
+func (a *agent) leaveRoster() {
+	a.w.store.do(func() error {
+		a.w.store.roster = a.w.store.roster.Without(a.client)
+		return nil
+	}, func(err error) {
+		a.on(func() {
+			if err != nil {
+				a.after(300, a.leaveRoster)
+				return
+			}
+			a.trace("left", msha.Origin{}, "")
+			a.w.counts.Leaves++
+			a.phase = stopped
+		})
+	})
+}

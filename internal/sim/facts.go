@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/go-msha/msha/filter"
+)
+
+// follower reads one log, the unit's own or the copy of another unit's.
+type follower struct {
+	log     *factLog
+	own     bool
+	next    int
+	hurried bool // somebody waits for it
+	reading bool
+}
+
+// follow reads what is new, sooner or later, and then waits for more.
+func (a *agent) follow(f *follower) {
+	if f.reading {
+		return
+	}
+	if f.next == len(f.log.bodies) {
+		f.log.waiting = append(f.log.waiting, func() { a.on(func() { a.follow(f) }) })
+		return
+	}
+	f.reading = true
+	lag := a.w.mostly(2, 60, a.w.o.slowLogs, 300, 2500)
+	if f.hurried {
+		lag = a.w.latency()
+	}
+	a.after(lag, func() {
+		f.reading, f.hurried = false, false
+		end := min(len(f.log.bodies), f.next+int(a.w.between(1, 8)))
+		closed, news := false, false
+		for ; f.next < end; f.next++ {
+			for _, r := range f.log.bodies[f.next] {
+				if f.own {
+					closed = a.t.Apply(f.log.broker, r) || closed
+				} else {
+					a.t.ApplyCopy(r)
+					news = news || r.Kind == filter.Baseline && r.Set == ""
+				}
+			}
+		}
+		if closed || news {
+			a.scan()
+		}
+		a.unpark()
+		a.follow(f)
+		a.broadcast()
+	})
+}
+
+// readTo tells whether the unit's own logs are applied up to the given ends.
+func (a *agent) readTo(ends map[string]int64) bool {
+	done := true
+	for _, f := range a.logs {
+		if f.own && int64(f.next) < ends[f.log.broker] {
+			f.hurried, done = true, false
+		}
+	}
+	return done
+}
+
+// readLog goes on once everything that a broker's log held at the time of the call is applied. The end is that of a record written now.
+func (a *agent) readLog(broker string, then func()) {
+	a.fresh++
+	number := a.fresh
+	mark := filter.Record{Kind: filter.Ack, Group: group, Client: a.client, Writer: a.writer}
+	a.insist(broker, []filter.Record{mark}, func(end int64) {
+		ends := map[string]int64{broker: end}
+		a.await(func() bool { return a.readTo(ends) }, func() {
+			for _, it := range slices.Concat(a.parked, a.ready) {
+				if it.arrived < number && it.h.q.local.Broker == broker {
+					it.meta.Fresh = true
+				}
+			}
+			then()
+		})
+	})
+}
+
+// write appends records to a broker's log once.
+func (a *agent) write(broker string, rs []filter.Record, then func(end int64, err error)) {
+	var end int64
+	a.call(func() {
+		end = a.c.store(broker, rs)
+		a.recorded(rs)
+	}, func(err error) { then(end, err) })
+}
+
+// insist repeats an append until it succeeds: records may be in the log twice, which changes nothing.
+func (a *agent) insist(broker string, rs []filter.Record, then func(end int64)) {
+	a.write(broker, rs, func(end int64, err error) {
+		if err != nil {
+			a.after(50, func() { a.insist(broker, rs, then) })
+			return
+		}
+		then(end)
+	})
+}
+
+// recorded notes which processed messages the logs know of.
+func (a *agent) recorded(rs []filter.Record) {
+	for _, r := range rs {
+		if r.Kind != filter.Done || r.Set == "" {
+			continue
+		}
+		for o, k := range a.unpublished {
+			if k == r.Key() && o.OriginQueue == r.Queue && r.Spans.Contains(o.Offset) {
+				delete(a.unpublished, o)
+			}
+		}
+	}
+}
+
+func (a *agent) publishLoop() {
+	a.after(a.w.between(publishEvery/2, publishEvery*3/2), func() {
+		if a.phase != running {
+			return
+		}
+		a.publish(func() {})
+		a.publishLoop()
+	})
+}
+
+// publish writes what was covered since the last time, then commits the offsets that rest on it. One publication at a time; it is
+// repeated until everything is written.
+func (a *agent) publish(then func()) {
+	if a.publishing {
+		a.publishers = append(a.publishers, func() { a.publish(then) })
+		return
+	}
+	a.publishing = true
+	parts := a.t.Publish()
+	var commits []func(then func())
+	for _, h := range a.heldSorted() {
+		if off := h.committable(); h.ready && off != h.committed {
+			commits = append(commits, func(next func()) { a.commit(h, off, next) })
+		}
+	}
+	finish := func(ok bool) {
+		a.publishing = false
+		if !ok {
+			a.after(50, func() { a.publish(then) })
+		} else {
+			then()
+		}
+		if !a.publishing && len(a.publishers) > 0 {
+			next := a.publishers[0]
+			a.publishers = a.publishers[1:]
+			next()
+		}
+	}
+	a.writeParts(parts, true, func(ok bool) {
+		if !ok {
+			finish(false)
+			return
+		}
+		a.inTurn(commits, func() { finish(true) })
+	})
+}
+
+// writeParts appends one part after the other, in several bodies; parts that fail are given back to the tracker.
+func (a *agent) writeParts(parts []filter.LogRecords, ok bool, then func(ok bool)) {
+	if len(parts) == 0 {
+		then(ok)
+		return
+	}
+	part := parts[0]
+	if len(part.Records) == 0 {
+		a.writeParts(parts[1:], ok, then)
+		return
+	}
+	n := min(len(part.Records), 8)
+	a.write(part.Log, part.Records[:n], func(_ int64, err error) {
+		if err != nil {
+			a.t.Restore(part)
+			a.writeParts(parts[1:], false, then)
+			return
+		}
+		parts[0].Records = part.Records[n:]
+		a.writeParts(parts, ok, then)
+	})
+}
+
+func (a *agent) inTurn(steps []func(func()), then func()) {
+	if len(steps) == 0 {
+		then()
+		return
+	}
+	steps[0](func() { a.inTurn(steps[1:], then) })
+}
+
+func (a *agent) commit(h *held, off int64, then func()) {
+	a.call(func() { h.q.committed = off }, func(err error) {
+		if err == nil {
+			h.committed = off
+		}
+		then()
+	})
+}

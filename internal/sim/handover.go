@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"errors"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/route"
+)
+
+// handOver writes what remains to every log of the gaining unit, in bodies of a few records.
+func (o *order) handOver() {
+	w := o.m.w
+	facts := o.m.read(o.from)
+	if w.mutation == HandOverIgnoresDone {
+		facts = o.withoutDone()
+	}
+	h, err := filter.RemainingAfter(facts, o.table, o.plan.Moves, []string{group})
+	if errors.Is(err, msha.ErrMissingFacts) && w.now < 5000 { // the group has not started in this unit yet
+		o.abort()
+		return
+	}
+	if err != nil {
+		w.fail("switch %s: %w", o.plan.ID, err)
+		return
+	}
+	if o.doomed == reopened {
+		w.after(w.between(0, 60), func() {
+			w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Reopen(t, o.plan.ID) }, func(*msha.Table, error) {})
+		})
+	}
+	w.journal.handedOver(o.table, o.plan.Moves, h)
+	var writes []func(func())
+	for _, broker := range o.to.brokers {
+		for rs := h.Records; len(rs) > 0; {
+			n := min(len(rs), int(w.between(1, 4)))
+			part := rs[:n]
+			rs = rs[n:]
+			writes = append(writes, func(then func()) {
+				w.after(w.latency(), func() {
+					o.to.store(broker, part)
+					w.after(w.latency(), then)
+				})
+			})
+		}
+	}
+	if o.doomed == "hand over" || w.mutation == HalfHandOver {
+		writes = writes[:len(writes)/2]
+	}
+	inTurn(writes, func() {
+		if o.doomed == "hand over" || o.doomed == "commit" || w.now >= o.deadline {
+			o.abort()
+			return
+		}
+		o.commit(h.Hashes)
+	})
+}
+
+func inTurn(steps []func(func()), then func()) {
+	if len(steps) == 0 {
+		then()
+		return
+	}
+	steps[0](func() { inTurn(steps[1:], then) })
+}
+
+// withoutDone is what a unit would have recorded had it processed nothing.
+func (o *order) withoutDone() *filter.Facts {
+	f := filter.NewFacts()
+	for _, broker := range o.from.brokers {
+		for _, body := range o.from.logs[broker].bodies {
+			for _, r := range body {
+				if r.Kind != filter.Done {
+					f.Apply(broker, r)
+				}
+			}
+		}
+	}
+	for _, l := range o.from.copies {
+		for _, body := range l.bodies {
+			for _, r := range body {
+				f.ApplyCopy(r)
+			}
+		}
+	}
+	return f
+}
+
+// commit is the point of no return.
+func (o *order) commit(hashes map[string]string) {
+	w := o.m.w
+	w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Commit(t, o.plan, hashes) }, func(_ *msha.Table, err error) {
+		if err != nil {
+			o.abort()
+			return
+		}
+		o.trace("committed", "")
+		w.counts.TakeOvers++
+		o.m.active--
+	})
+}
+
+// abort reopens the routes under the same term, however long that takes.
+func (o *order) abort() {
+	w := o.m.w
+	w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Reopen(t, o.plan.ID) }, func(_ *msha.Table, err error) {
+		if err != nil {
+			w.after(200, o.abort)
+			return
+		}
+		o.trace("aborted", "")
+		if o.acked {
+			w.counts.AbortsAfterAck++
+		}
+		o.m.active--
+	})
+}

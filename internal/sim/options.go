@@ -1,0 +1,73 @@
+package sim
+
+// Mutation names a step of the protocol that is left out.
+type Mutation string
+
+// Times of the model in ms, about a tenth of the real ones.
+const (
+	lockTime     = 6000 // a broker keeps a lock this long without renewal
+	lockMargin   = 1000
+	gateWindow   = 2000 // G
+	listingTime  = 3000 // a broker lists a silent client this long
+	publishEvery = 200
+	tick         = 500
+	maxAttempts  = 4
+	workers      = 4 // handlers per agent
+	threshold    = 32
+	pullBatch    = 8
+)
+
+// options are one schedule's dimensions, drawn from its seed.
+type options struct {
+	units, agents, brokers, queues int
+	values                         int // per unit
+	messages                       int
+	produceFor                     int64 // ms
+	failure                        float64
+	crashes                        bool // kills and freezes
+	kills, freezes, leaves, joins  int
+	outages                        int // of the metastore
+	switches                       int
+	flaky                          float64 // calls whose request or answer is lost
+	slowLogs                       float64
+}
+
+func drawOptions(l *loop) options {
+	o := options{
+		units: 2, agents: 2 + l.rng.IntN(2), brokers: 1 + l.rng.IntN(2), queues: 1 + l.rng.IntN(2), values: 2 + l.rng.IntN(3),
+		messages: 120 + l.rng.IntN(120), produceFor: l.between(8000, 16000), failure: []float64{0, 0.05, 0.15, 0.3}[l.rng.IntN(4)],
+		leaves: l.rng.IntN(3), joins: l.rng.IntN(3), outages: l.rng.IntN(3), switches: 4 + l.rng.IntN(8),
+		flaky: []float64{0, 0.01, 0.05}[l.rng.IntN(3)], slowLogs: []float64{0, 0.02, 0.2}[l.rng.IntN(3)],
+	}
+	if l.chance(0.35) {
+		o.units = 3
+	}
+	if o.crashes = l.chance(0.5); o.crashes {
+		o.kills, o.freezes = l.rng.IntN(5), l.rng.IntN(4)
+	}
+	return o
+}
+
+// Counts says what happened in a run, so that a test can tell whether its schedules reach what they are meant to reach.
+type Counts struct {
+	Events, Messages, Runs                                    int
+	Switches, Splits, AbortsAfterAck, Deadlines, TakeOvers    int
+	Rescans, Rescanned                                        int
+	Retries, StoredTimeouts, Refused, PastCopies, DeadLetters int
+	Opens, Voided                                             int
+	Leaves, Kills, Freezes, Joins, LapsedGates, LostLocks     int
+	Repeats, ReplicatorRepeats, RunsInOutage                  int
+}
+
+// Add sums two runs.
+func (c *Counts) Add(o Counts) {
+	for i, p := range c.fields() {
+		*p += *o.fields()[i]
+	}
+}
+
+func (c *Counts) fields() []*int {
+	return []*int{&c.Events, &c.Messages, &c.Runs, &c.Switches, &c.Splits, &c.AbortsAfterAck, &c.Deadlines, &c.TakeOvers, &c.Rescans, &c.Rescanned,
+		&c.Retries, &c.StoredTimeouts, &c.Refused, &c.PastCopies, &c.DeadLetters, &c.Opens, &c.Voided, &c.Leaves, &c.Kills, &c.Freezes,
+		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage}
+}

@@ -1,0 +1,157 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/route"
+)
+
+// order is one switch.
+type order struct {
+	m        *manager
+	plan     *msha.Plan
+	table    *msha.Table // holds the fence
+	deadline int64
+	from     *cluster
+	to       *cluster
+	absent   map[string]int64 // roster members not listed, since when
+	ignored  string           // DropOneAck: who is not waited for
+	doomed   string           // the phase this switch will be aborted in, or reopened
+	acked    bool
+}
+
+// reopened says that somebody else reopens the routes while the manager hands them over, as anyone may after the deadline.
+const reopened = "reopened"
+
+// checkGates waits, before the pause begins, for the gates of dead members to lapse.
+func (o *order) checkGates() {
+	o.look(func(waiting []string, _ map[string]uint64) {
+		for _, client := range waiting {
+			if since, absent := o.absent[client]; absent && o.m.w.now-since < gateWindow {
+				o.m.w.after(50, o.checkGates)
+				return
+			}
+		}
+		o.fence()
+	})
+}
+
+func (o *order) fence() {
+	w := o.m.w
+	for _, x := range o.plan.Moves {
+		if !x.Whole {
+			w.counts.Splits++
+		}
+	}
+	w.store.edit(func(t *msha.Table) (*msha.Table, error) {
+		if !o.fits(t) {
+			return nil, msha.ErrConflict
+		}
+		return route.Fence(t, o.plan)
+	}, func(t *msha.Table, err error) {
+		if err != nil {
+			o.m.active--
+			return
+		}
+		o.table, o.deadline = t, w.now+o.plan.Deadline.Milliseconds()
+		o.trace("fenced", "")
+		o.drain()
+	})
+}
+
+// fits refuses a plan that was made from a table that has changed since: its sets have other owners or terms. That its values are still
+// in them is checked by route.Fence.
+func (o *order) fits(t *msha.Table) bool {
+	for _, x := range o.plan.Moves {
+		if s, ok := t.Sets[x.Set]; !ok || s.Owner != x.From || s.Term != x.Term {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *order) trace(what, detail string) {
+	o.m.w.trace("switch-"+o.plan.ID, what, msha.Origin{}, detail)
+}
+
+// look reads the losing unit in this order: consumer list, roster, acknowledgements. It gives those who have not acknowledged.
+func (o *order) look(then func(waiting []string, acks map[string]uint64)) {
+	w := o.m.w
+	w.after(w.latency(), func() {
+		listed := o.from.listed()
+		w.store.do(func() error { return nil }, func(err error) {
+			if err != nil {
+				clear(o.absent)
+				then([]string{"metastore"}, nil)
+				return
+			}
+			roster := w.store.roster
+			acks := o.m.read(o.from).Acked(o.from.brokers)
+			var waiting []string
+			for _, member := range roster.Members {
+				if member.Unit != o.from.unit {
+					continue
+				}
+				id := member.ClientID
+				if slices.Contains(listed, id) {
+					delete(o.absent, id)
+				} else if _, known := o.absent[id]; !known {
+					o.absent[id] = w.now
+				}
+				if o.table == nil || acks[id] < o.table.Version {
+					waiting = append(waiting, id)
+				}
+			}
+			then(waiting, acks)
+		})
+	})
+}
+
+// unconfirmed leaves out those who are gone for longer than their gate stays open.
+func (o *order) unconfirmed(waiting []string) []string {
+	return slices.DeleteFunc(waiting, func(id string) bool {
+		since, absent := o.absent[id]
+		return absent && o.m.w.now-since >= gateWindow || id == o.ignored && id != ""
+	})
+}
+
+// drain waits until the losing unit's agents have acknowledged the fence; confirm looks once more.
+func (o *order) drain() {
+	w := o.m.w
+	o.look(func(waiting []string, _ map[string]uint64) {
+		if w.mutation == DropOneAck && o.ignored == "" && len(waiting) > 0 {
+			o.ignored = waiting[0]
+		}
+		switch left := o.unconfirmed(waiting); {
+		case w.now >= o.deadline:
+			w.counts.Deadlines++
+			o.abort()
+		case o.doomed == "drain":
+			o.abort()
+		case len(left) > 0:
+			w.after(w.between(20, 80), o.drain)
+		default:
+			o.acked = true
+			o.confirm()
+		}
+	})
+}
+
+func (o *order) confirm() {
+	o.look(func(waiting []string, _ map[string]uint64) {
+		switch left := o.unconfirmed(waiting); {
+		case o.doomed == "confirm" || o.m.w.now >= o.deadline:
+			o.abort()
+		case len(left) > 0:
+			o.m.w.after(o.m.w.between(20, 80), o.confirm)
+		default:
+			for _, id := range waiting { // gone: nobody has to wait for them again
+				if id != "metastore" {
+					o.m.w.store.roster = o.m.w.store.roster.Without(id)
+				}
+			}
+			o.handOver()
+		}
+	})
+}
