@@ -87,7 +87,7 @@ func (e *Engine) takeFrom(h *held) (batch []*item) {
 }
 
 func sameRoute(a, b *item) bool {
-	return a.sub == b.sub && a.meta.Value == b.meta.Value && a.meta.Unit == b.meta.Unit && a.meta.Legacy == b.meta.Legacy
+	return a.topic == b.topic && a.meta.Value == b.meta.Value && a.meta.Unit == b.meta.Unit && a.meta.Legacy == b.meta.Legacy
 }
 
 // mayStart is the gate: the queue's lock is trusted and this client was seen at a broker within G.
@@ -98,7 +98,7 @@ func (e *Engine) mayStart(h *held) bool {
 
 // decide asks the tracker; it reports whether the message is to run.
 func (e *Engine) decide(it *item) bool {
-	if it.sub == nil {
+	if it.h.home == "" { // the retry queue stays when a topic's subscription changes
 		if it.sub = e.subs[it.topic]; it.sub == nil {
 			if !it.said {
 				it.said = true
@@ -223,11 +223,15 @@ func (e *Engine) call(ctx context.Context, h Handler, msgs []*primitive.MessageE
 	return err == nil && result == consumer.ConsumeSuccess
 }
 
-// finish records a processed message.
+// finish records a message that was processed or dead-lettered.
 func (e *Engine) finish(it *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.Succeeded++
+	if it.dead {
+		e.stats.DeadLettered++
+	} else {
+		e.stats.Succeeded++
+	}
 	e.tracker.Finish(it.meta, it.key, it.h.queue.Broker)
 	e.leave(it)
 }

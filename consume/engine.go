@@ -43,6 +43,7 @@ const (
 type Engine struct {
 	cfg    Config
 	set    settings
+	limits limits
 	writer string
 	retry  string // topic of the group's retry copies
 
@@ -91,7 +92,7 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 	var id [8]byte
 	rand.Read(id[:]) //nolint:errcheck // never fails
 	e := &Engine{
-		cfg: cfg.withDefaults(), set: set, writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
+		cfg: cfg.withDefaults(), set: set, limits: defaultLimits(), writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
 		notify: make(chan struct{}, 1), soon: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
 		publishing: newToken(), locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
 		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
@@ -134,7 +135,7 @@ func (e *Engine) Start() error {
 	for range e.set.goroutines {
 		e.wg.Go(e.work)
 	}
-	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.freshLoop} {
+	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.snapshotLoop, e.freshLoop} {
 		e.wg.Go(loop)
 	}
 	return nil

@@ -95,7 +95,7 @@ func (e *Engine) failLegacy(it *item, level int) {
 }
 
 func (e *Engine) sendRetry(ctx context.Context, it *item, number string, attempt int32, level int) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.limits.call)
 	defer cancel()
 	m := e.retryCopy(it, number, attempt, level)
 	_, err := e.cfg.Cluster.Send(ctx, remoting.Queue{Topic: e.retry, Broker: it.h.queue.Broker}, e.set.group, m)
@@ -148,10 +148,7 @@ func (e *Engine) deadLetter(it *item) {
 		pause(e.ctx, backoff)
 	}
 	e.cfg.Logger.Error("message dead-lettered", "id", it.id(), "topic", topic, "attempts", it.raw.ReconsumeTimes+1)
-	e.mu.Lock()
-	e.stats.DeadLettered++
-	e.stats.Succeeded--
-	e.mu.Unlock()
+	it.dead = true
 	if it.meta.Retry != "" {
 		e.finishRetry(it)
 		return
@@ -160,7 +157,7 @@ func (e *Engine) deadLetter(it *item) {
 }
 
 func (e *Engine) sendDead(it *item, topic string, m *remoting.Message) error {
-	ctx, cancel := context.WithTimeout(e.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(e.ctx, e.limits.call)
 	defer cancel()
 	q := remoting.Queue{Topic: topic, Broker: it.h.queue.Broker}
 	var err error

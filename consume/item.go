@@ -21,6 +21,7 @@ type item struct {
 	sub    *subscription
 	rescan bool
 	key    filter.Key // the term it runs under
+	dead   bool       // it is in the dead-letter topic
 
 	// Under the engine's lock:
 	asked bool // the log is to be read to its end for it
@@ -35,7 +36,6 @@ func (e *Engine) itemOf(h *held, m *remoting.Message) *item {
 	switch {
 	case h.home == "": // retry queue; what is in it was wanted when it was first delivered
 		it.topic = m.Properties[primitive.PropertyRetryTopic]
-		it.sub = e.subs[it.topic]
 		origin, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
 		if err != nil || m.Properties[msha.PropertyRetry] == "" {
 			it.meta.Legacy = true

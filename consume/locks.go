@@ -16,23 +16,29 @@ import (
 )
 
 const (
-	lockTime   = 60 * time.Second // how long a broker keeps a lock without renewal
-	lockMargin = 10 * time.Second
-)
-
-const (
 	readerGroup   = "MSHA_ENGINE" // side reads and the fact log: no subscription, no offsets
 	longPoll      = 15 * time.Second
-	callTimeout   = 10 * time.Second
 	retryInterval = 200 * time.Millisecond
 )
+
+// limits are the durations that servers dictate; tests shorten them.
+type limits struct {
+	lock   time.Duration // how long a broker keeps a lock without renewal
+	margin time.Duration // how much earlier its holder stops to rely on it
+	call   time.Duration // what an answer to a write may take
+	settle time.Duration // how long a restarted broker may take to show all it has stored: its queues are built from its log
+}
+
+func defaultLimits() limits {
+	return limits{lock: 60 * time.Second, margin: 10 * time.Second, call: 10 * time.Second, settle: 30 * time.Second}
+}
 
 func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group }
 
 // lock asks for the locks of queues. got has those a broker answered about; until is how long the others' locks may be trusted: counted
 // from before the request was sent.
 func (e *Engine) lock(ctx context.Context, queues []remoting.Queue) (until time.Time, got map[remoting.Queue]bool, err error) {
-	until, got = e.cfg.Now().Add(lockTime-lockMargin), map[remoting.Queue]bool{}
+	until, got = e.cfg.Now().Add(e.limits.lock-e.limits.margin), map[remoting.Queue]bool{}
 	var mu sync.Mutex
 	err = e.perBroker(ctx, queues, func(ctx context.Context, addr string, qs []remoting.Queue) error {
 		ok, err := e.cfg.Cluster.Lock(ctx, addr, e.lockGroup(), e.cfg.ClientID, qs)
@@ -101,7 +107,7 @@ func (e *Engine) renew(ctx context.Context) error {
 	for q, h := range asked {
 		switch ok, answered := got[q]; {
 		case !answered || e.queues[q] != h:
-		case ok:
+		case ok && e.cfg.Now().Before(h.trustUntil): // later it may be a new lock, with another holder between the two
 			h.trustUntil = until
 		case !h.dropped:
 			e.cfg.Logger.Warn("queue lock lost", "queue", q.String())
@@ -193,7 +199,7 @@ func (e *Engine) awaitRelease(h *held) error {
 		return nil
 	}
 	e.cfg.Logger.Info("waiting for a holder that did not release the queue", "queue", h.queue.String(), "holder", other.Client)
-	for wait := lockTime; ; wait = brokerTimeout {
+	for wait := e.limits.lock; ; wait = brokerTimeout {
 		ctx, cancel := context.WithTimeout(h.ctx, wait)
 		err := e.await(ctx, released)
 		cancel()
@@ -250,9 +256,9 @@ func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
 	case consumer.ConsumeFromFirstOffset:
 		return e.cfg.Cluster.MinOffset(ctx, h.queue)
 	case consumer.ConsumeFromTimestamp:
-		at, err := time.ParseInLocation("20060102150405", e.set.timestamp, time.Local)
+		at, err := e.set.startTime()
 		if err != nil {
-			return 0, msha.Errorf("consume.start", h.queue.String(), "use the form 20060102150405", "%w: consume timestamp %q", msha.ErrInvalid, e.set.timestamp)
+			return 0, err
 		}
 		return e.cfg.Cluster.OffsetByTime(ctx, h.queue, at)
 	}
@@ -276,10 +282,19 @@ func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, er
 	}
 	if off < low {
 		e.mu.Lock()
-		e.expired(h, off, low)
-		e.mu.Unlock()
+		defer e.mu.Unlock()
+		if !e.rescanned(h) {
+			e.expired(h, off, low)
+		}
 	}
 	return max(off, low), nil
+}
+
+// rescanned tells whether a re-scan will find out what is gone below a queue's start: of a managed group the facts tell what was
+// still to be processed. The lock is held.
+func (e *Engine) rescanned(h *held) bool {
+	_, managed := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
+	return h.home != "" && (h.unit != "" || managed)
 }
 
 // originAt finds which origin offset a local position stands for.

@@ -197,7 +197,7 @@ func (e *Engine) freshLoop() {
 
 // appendLog writes records to the log of one broker, waits for its answer and returns the log's end behind them.
 func (e *Engine) appendLog(ctx context.Context, broker string, rs ...filter.Record) (end int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.limits.call)
 	defer cancel()
 	q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
 	res, err := e.cfg.Cluster.Send(ctx, q, readerGroup, &remoting.Message{Body: filter.EncodeRecords(rs), Properties: map[string]string{msha.PropertyUnit: e.cfg.Unit}})

@@ -217,7 +217,7 @@ func (e *Engine) rebalance(ctx context.Context) (missing bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	logCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	logCtx, cancel := context.WithTimeout(ctx, e.limits.call)
 	err = errors.Join(e.openLogs(logCtx), e.acknowledgeReturned(logCtx)) // what needs them waits; the others go on
 	cancel()
 	want, missing, werr := e.allocation(ctx, m.ids)

@@ -13,19 +13,20 @@ import (
 
 // Config is what an engine needs besides client-go's options. Unit, Cluster, Router and ClientID are required.
 type Config struct {
-	Unit         string
-	OtherUnits   func() []string // units whose replica topics are subscribed too; nil: none. May block for a moment
-	Cluster      *remoting.Cluster
-	Router       msha.Router
-	ClientID     string                                                  // unique; what brokers and the roster list
-	Enter        func(ctx context.Context) error                         // puts ClientID into the roster, repeatable; nil: there is no roster
-	Fresh        func(ctx context.Context) (*msha.Table, error)          // reads the table linearizably; nil: Router is as good
-	GateWindow   time.Duration                                           // G of design section 7; 0: 30 s
-	PublishEvery time.Duration                                           // how often facts are published; 0: 1 s
-	Tick         time.Duration                                           // how often members and topics are looked at; 0: 3 s
-	WithValue    func(ctx context.Context, value string) context.Context // puts a message's routing value into its handler's context; nil: not
-	Now          func() time.Time                                        // monotonic; nil: time.Now
-	Logger       *slog.Logger                                            // nil: slog.Default()
+	Unit          string
+	OtherUnits    func() []string // units whose replica topics are subscribed too; nil: none. May block for a moment
+	Cluster       *remoting.Cluster
+	Router        msha.Router
+	ClientID      string                                                  // unique; what brokers and the roster list
+	Enter         func(ctx context.Context) error                         // puts ClientID into the roster, repeatable; nil: there is no roster
+	Fresh         func(ctx context.Context) (*msha.Table, error)          // reads the table linearizably; nil: Router is as good
+	GateWindow    time.Duration                                           // G of design section 7; 0: 30 s
+	PublishEvery  time.Duration                                           // how often facts are published; 0: 1 s
+	SnapshotEvery time.Duration                                           // how often facts are carried forward in the log; 0: 1 h. Keep it below a quarter of the brokers' retention time
+	Tick          time.Duration                                           // how often members and topics are looked at; 0: 3 s
+	WithValue     func(ctx context.Context, value string) context.Context // puts a message's routing value into its handler's context; nil: not
+	Now           func() time.Time                                        // monotonic; nil: time.Now
+	Logger        *slog.Logger                                            // nil: slog.Default()
 }
 
 func (c Config) withDefaults() Config {
@@ -34,6 +35,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PublishEvery <= 0 {
 		c.PublishEvery = time.Second
+	}
+	if c.SnapshotEvery <= 0 {
+		c.SnapshotEvery = time.Hour
 	}
 	if c.Tick <= 0 {
 		c.Tick = 3 * time.Second
@@ -100,7 +104,19 @@ func readOptions(opts []consumer.Option) (settings, error) {
 	if s.orderly {
 		return s, msha.Errorf("consume.options", "group "+s.group, "", "%w: ordered groups are not there yet", msha.ErrUnsupported)
 	}
+	if _, err := s.startTime(); s.from == consumer.ConsumeFromTimestamp && err != nil {
+		return s, err
+	}
 	return s.withDefaults(), nil
+}
+
+// startTime is where a new group starts that asked for a time.
+func (s settings) startTime() (time.Time, error) {
+	at, err := time.ParseInLocation("20060102150405", s.timestamp, time.Local)
+	if err != nil {
+		return at, msha.Errorf("consume.options", "group "+s.group, "use the form 20060102150405", "%w: consume timestamp %q", msha.ErrInvalid, s.timestamp)
+	}
+	return at, nil
 }
 
 func (s settings) withDefaults() settings {

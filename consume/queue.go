@@ -157,7 +157,7 @@ func (e *Engine) pullLoop(h *held) {
 			backoff, suspect = retryInterval, time.Time{}
 		case h.ctx.Err() != nil:
 			return
-		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > settleTime:
+		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > e.limits.settle:
 			e.cfg.Logger.Error("queue stopped", "queue", h.queue.String(), "error", err)
 			return
 		default:
@@ -171,9 +171,6 @@ func (e *Engine) pullLoop(h *held) {
 		}
 	}
 }
-
-// settleTime is how long a restarted broker may take to show all it has stored: its queues are built from its log.
-const settleTime = 30 * time.Second
 
 var errReused = errors.New("the message read last is no longer there")
 

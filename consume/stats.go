@@ -4,7 +4,7 @@ package consume
 type Stats struct {
 	Started      int64 // handler runs, by message
 	Succeeded    int64
-	Failed       int64 // a retry copy was sent, or the message is looked at again
+	Failed       int64 // failed runs: a retry copy follows, or the dead-letter topic
 	DeadLettered int64
 	Skipped      int64 // acknowledged without processing: another unit's, done already, fenced
 	Refused      int64 // retry copies closed and acknowledged

@@ -1,0 +1,47 @@
+package consume
+
+import (
+	"time"
+
+	"github.com/go-msha/msha/filter"
+)
+
+// snapshotLoop carries the group's facts forward in the logs until the engine ends, so that what retention removes from a log's beginning
+// is not needed any more.
+func (e *Engine) snapshotLoop() {
+	tick := time.NewTicker(e.cfg.SnapshotEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-e.ctx.Done():
+			return
+		}
+		for broker, records := range e.snapshots() {
+			for _, r := range records { // a chunk is a body
+				if e.insist(e.ctx, broker, r) != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// snapshots has the snapshot of each log that is this client's to carry forward: the holder of a broker's retry queue does it for the
+// group.
+func (e *Engine) snapshots() map[string][]filter.Record {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string][]filter.Record{}
+	for q, h := range e.queues {
+		if h.home != "" || !h.open || h.dropped || q.ID != 0 {
+			continue
+		}
+		for _, l := range e.logs {
+			if l.own && l.queue.Broker == q.Broker && l.next > 0 {
+				out[q.Broker] = e.tracker.Facts().Snapshot(q.Broker, l.next-1)
+			}
+		}
+	}
+	return out
+}
