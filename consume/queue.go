@@ -27,6 +27,7 @@ type held struct {
 
 	// Under the engine's lock:
 	open       bool // acquired completely: offsets may be committed
+	originSeen bool // a replica queue's messages have told whose copies they are
 	dropped    bool
 	trustUntil time.Time         // nothing starts later without a renewed lock
 	next       int64             // next local offset to pull
@@ -231,6 +232,10 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 		e.tracker.Pulled(h.local, e.homeOrigin(h.queue), metas, res.NextOffset)
 	default:
 		e.tracker.Pulled(h.local, msha.OriginQueue{}, metas, 0)
+		if len(metas) > 0 && !h.originSeen { // what lies before the first wanted message can be looked for only now
+			h.originSeen = true
+			e.poke(h.scan)
+		}
 	}
 	h.next = res.NextOffset
 	for _, it := range items {

@@ -84,7 +84,6 @@ type cluster struct {
 	copies  []*factLog          // of other units' logs
 	members map[string]*member
 	agents  []*agent // every process there ever was
-	writes  int
 }
 
 func newCluster(w *world, unit string) *cluster {

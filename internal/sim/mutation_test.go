@@ -18,7 +18,7 @@ func TestMutationsAreNoticed(t *testing.T) {
 		DropOneAck:          50,
 		DoneAfterAck:        1000,
 		NoLogRead:           100,
-		VoidIsClose:         1000,
+		VoidIsClose:         3000,
 		TrustSend:           100,
 		HalfHandOver:        20,
 		NoLock:              20,
