@@ -29,6 +29,7 @@ type handed struct {
 	records int // of how many it consists; 0: not known yet
 	parts   map[part]Offsets
 	spans   map[groupQueue]Offsets // the parts of each queue together
+	pulled  map[groupQueue]int64   // how far the losing unit had pulled: what remains below was left by it
 }
 
 func (h *handed) complete() bool { return h != nil && h.records > 0 && len(h.parts)+1 == h.records }
@@ -40,7 +41,7 @@ func (all handedOver) apply(r Record) {
 	name := handover{r.Key(), r.Hash}
 	h := all[name]
 	if h == nil {
-		h = &handed{parts: map[part]Offsets{}, spans: map[groupQueue]Offsets{}}
+		h = &handed{parts: map[part]Offsets{}, spans: map[groupQueue]Offsets{}, pulled: map[groupQueue]int64{}}
 		all[name] = h
 	}
 	if r.Group == "" {
@@ -50,6 +51,7 @@ func (all handedOver) apply(r Record) {
 	gq := groupQueue{r.Group, r.Queue}
 	h.parts[part{gq, r.Chunk}] = r.Spans
 	h.spans[gq] = h.spans[gq].Union(r.Spans)
+	h.pulled[gq] = r.Next
 }
 
 func (all handedOver) spans(k Key, hash, group string, q msha.OriginQueue) (o Offsets, mentioned bool) {
@@ -106,7 +108,7 @@ func RemainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 				left := remaining.Minus(g.Done(from, q))
 				out.Count += left.Below(g.Next(q)).Len()
 				for i, spans := range left.pieces(maxSpans) {
-					rs = append(rs, Record{Kind: Baseline, Group: name, Set: m.NewSet, Term: m.Term + 1, Queue: q, Spans: spans, Chunk: i})
+					rs = append(rs, Record{Kind: Baseline, Group: name, Set: m.NewSet, Term: m.Term + 1, Queue: q, Spans: spans, Chunk: i, Next: g.Next(q)})
 				}
 			}
 		}

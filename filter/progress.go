@@ -2,20 +2,21 @@ package filter
 
 import "github.com/go-msha/msha"
 
-// Progress says how far the groups of the gaining unit are with what was handed over to a term: how many of the messages that the unit
-// has pulled meanwhile were left by the old owner, and how many of them are still to be looked at.
-func (f *Facts) Progress(k Key, hash string) (left, pending int64) {
+// Progress says how far the groups of the gaining unit are with what was handed over to a term. taken is how many of the messages that the
+// old owner had pulled and left are dealt with: processed, or found to be of another route with the same history. pending is how many
+// of what the gaining unit has pulled are still to be looked at.
+func (f *Facts) Progress(k Key, hash string) (taken, pending int64) {
 	h := f.handed[handover{k, hash}]
 	if h == nil {
 		return 0, 0
 	}
 	for gq, remaining := range h.spans {
 		g := f.Group(gq.group)
-		pulled := remaining.Below(g.Next(gq.queue))
-		left += pulled.Len()
-		pending += pulled.Minus(g.Done(k, gq.queue)).Minus(g.Opens(k, gq.queue)).Len()
+		rest := remaining.Minus(g.Done(k, gq.queue)).Minus(g.Opens(k, gq.queue))
+		pending += rest.Below(g.Next(gq.queue)).Len()
+		taken += remaining.Below(h.pulled[gq]).Len() - rest.Below(h.pulled[gq]).Len()
 	}
-	return left, pending
+	return taken, pending
 }
 
 // NewestAck is the highest table version anybody acknowledged in the unit's log.

@@ -15,7 +15,7 @@ type Kind byte
 const (
 	// Baseline without Set: the group is managed and processes Queue from Offset on (the first one in the log counts).
 	// With Set, Term and Hash: what the term has to process of Queue (Spans), written by the hand-over phase into every log of the
-	// gaining unit. Hash names the hand-over, since an aborted one may be followed by another of the same term. Without Group
+	// gaining unit; Next is how far the losing one had pulled. Hash names the hand-over, since an aborted one may be followed by another of the same term. Without Group
 	// and Queue it says in Chunks of how many records the hand-over consists, itself included: before all of them are there,
 	// it says nothing.
 	Baseline Kind = iota + 1

@@ -78,7 +78,7 @@ func (h *handed) recordsOf(name handover, group string) []Record {
 	}
 	for p, spans := range h.parts {
 		if p.group == group {
-			rs = append(rs, Record{Kind: Baseline, Group: group, Set: name.Set, Term: name.Term, Hash: name.hash, Queue: p.queue, Chunk: p.chunk, Spans: spans})
+			rs = append(rs, Record{Kind: Baseline, Group: group, Set: name.Set, Term: name.Term, Hash: name.hash, Queue: p.queue, Chunk: p.chunk, Spans: spans, Next: h.pulled[p.groupQueue]})
 		}
 	}
 	return rs

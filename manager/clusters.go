@@ -149,9 +149,9 @@ func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move)
 			if set.Term != m.Term+1 {
 				continue // moved again: what is left is the next switch's
 			}
-			left, pending := f.Progress(filter.KeyOf(set), set.RemainingHash)
+			taken, pending := f.Progress(filter.KeyOf(set), set.RemainingHash)
 			p.Pending += pending
-			p.TakenOver += left - pending
+			p.TakenOver += taken
 		}
 		return nil
 	})

@@ -129,7 +129,7 @@ func (e *env) atLimit() bool { return e.v4() }
 func strangersRetry(e *env) {
 	for _, g := range []string{e.newGroup(), e.name("never-registered")} {
 		retry, dead := e.retryQueue(g, "%RETRY%"), e.retryQueue(g, "%DLQ%")
-		own := []any{"RETRY_TOPIC", "topic", "ORIGIN_MESSAGE_ID", "id", "UNIQ_KEY", "U", "TAGS", "a", "MSHA_ORIGIN", "a/b/1/2", "MSHA_RETRY", 7}
+		own := []any{"RETRY_TOPIC", "topic", "ORIGIN_MESSAGE_ID", "id", "UNIQ_KEY", "U", "TAGS", "a", "MSHA_ORIGIN", "a/b/1/2", "MSHA_RETRY", 7, "MAX_RECONSUME_TIMES", 16}
 		send := func(times int32) {
 			e.Helper()
 			m := &remoting.Message{Body: []byte("x"), Flag: 3, ReconsumeTimes: times, Properties: ext(append(own, "DELAY", 1)...)}
