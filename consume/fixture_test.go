@@ -400,6 +400,10 @@ func (m *member) leave() {
 // kill ends the engine as a dying process does: nothing is sent any more.
 func (m *member) kill() {
 	m.gone = true
+	// A heartbeat on its way could be served after the connection's end, and keep the dead process listed.
+	m.f.Inject(embedmq.Fault{Code: remoting.ReqHeartbeat, Drop: true, Match: func(cmd *remoting.Command) bool {
+		return bytes.Contains(cmd.Body, []byte(`"clientID":"`+m.name+`"`))
+	}})
 	m.client.Close()
 	m.cancel()
 	m.f.Cleanup(m.wg.Wait)
