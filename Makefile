@@ -22,15 +22,18 @@ test: deps fetch check ## everything: needs Debian (or java and mvn in PATH), in
 	go test ./embedmq/contract ./internal/sim
 
 .PHONY: test-embedded
-test-embedded: check ## what needs nothing but Go
+test-embedded: vet ## what needs nothing but Go
 	go test -race ./...
 	go test ./embedmq/contract ./internal/sim
 
-.PHONY: check
-check: ## format, vet, staticcheck
+.PHONY: vet
+vet: ## format and vet
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go vet -tags real ./...
+
+.PHONY: check
+check: vet ## the same and staticcheck
 	cd tools && go build -o "$(MSHA_CACHE)/staticcheck" honnef.co/go/tools/cmd/staticcheck
 	"$(MSHA_CACHE)/staticcheck" -tags real ./...
 
