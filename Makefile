@@ -24,7 +24,7 @@ test: deps fetch check ## everything: needs Debian (or java and mvn in PATH), in
 .PHONY: test-embedded
 test-embedded: vet ## what needs nothing but Go
 	go test -race ./...
-	go test ./embedmq/contract ./internal/sim
+	go test ./embedmq/contract
 
 .PHONY: vet
 vet: ## format and vet
