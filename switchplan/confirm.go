@@ -226,7 +226,7 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 			return nil
 		}
 		before = waiting
-		r.wait(phase, list(append(waiting, keysOf(seen)...)))
+		r.wait(phase, list(append(waiting, keys(seen)...)))
 		if err := r.sleep(ctx); err != nil {
 			if errors.Is(err, errDeadline) {
 				return r.late(phase, waiting)
@@ -253,12 +253,4 @@ func losers(plan *msha.Plan) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-func keysOf(m map[string]bool) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	return out
 }

@@ -213,7 +213,7 @@ func moves(planID string, picked []picked, to string, table *msha.Table) ([]msha
 	return out, nil
 }
 
-func keys(m map[string]string) []string {
+func keys[V any](m map[string]V) []string {
 	out := make([]string, 0, len(m))
 	for k := range m {
 		out = append(out, k)
