@@ -91,8 +91,8 @@ func (e *Engine) react(t *msha.Table) error {
 	if newer {
 		return errNewer
 	}
-	if err := e.publishFacts(e.ctx, false); err != nil {
-		return err
+	if failed, err := e.publishFacts(e.ctx, false); err != nil || len(failed) > 0 {
+		return errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
 	}
 	ends, err := e.acknowledge(e.ctx, t.Version)
 	if err != nil {

@@ -23,12 +23,19 @@ func deadLetters() remoting.Queue { return remoting.Queue{Topic: "%DLQ%" + group
 // stored reads a queue to its end.
 func (f *fixture) stored(q remoting.Queue) []*remoting.Message {
 	f.Helper()
-	res, err := f.mq.Pull(f.ctx, remoting.PullRequest{Queue: q, Group: "tests"})
-	if errors.Is(err, msha.ErrNotFound) {
-		return nil
+	var out []*remoting.Message
+	for at := int64(0); ; {
+		res, err := f.mq.Pull(f.ctx, remoting.PullRequest{Queue: q, Group: "tests", Offset: at})
+		if errors.Is(err, msha.ErrNotFound) {
+			return nil
+		}
+		require.NoError(f, err)
+		out = append(out, res.Messages...)
+		if res.NextOffset <= at {
+			return out
+		}
+		at = res.NextOffset
 	}
-	require.NoError(f, err)
-	return res.Messages
 }
 
 // Each message of the unit's own routes runs once; those of others are acknowledged and left alone.

@@ -162,6 +162,9 @@ func (e *Engine) openQueue(h *held) error {
 	if err != nil {
 		return err
 	}
+	if err := e.sameAsLeft(h, start); err != nil {
+		return err
+	}
 	origin, next, err := e.originAt(h.ctx, h, start)
 	if err != nil {
 		return err
@@ -277,7 +280,7 @@ func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, er
 		return 0, err
 	}
 	if off > high {
-		return 0, msha.Errorf("consume.start", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+		return 0, msha.Errorf("consume.start", h.queue.String(), hintLostTail,
 			"%w: committed offset %d, the queue ends at %d", msha.ErrGap, off, high)
 	}
 	if off < low {
@@ -348,24 +351,50 @@ func (e *Engine) drop(h *held) {
 }
 
 // release gives back dropped queues of which nothing runs: facts are published, offsets committed and Release is in the log before the
-// next holder gets the locks. It may be repeated.
+// next holder gets the locks. A broker that fails or hangs keeps only its own queues. It may be repeated.
 func (e *Engine) release(ctx context.Context, hs []*held) error {
 	for _, h := range hs {
 		<-h.done
 	}
-	if err := e.publish(ctx); err != nil {
+	failed, err := e.publishFacts(ctx, true)
+	if err != nil {
 		return err
 	}
-	releases := map[string][]filter.Record{}
+	byBroker := map[string][]*held{}
+	e.mu.Lock()
+	for _, h := range hs {
+		if e.queues[h.queue] == h { // not given back yet
+			byBroker[h.queue.Broker] = append(byBroker[h.queue.Broker], h)
+		}
+	}
+	e.mu.Unlock()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for broker, hs := range byBroker {
+		wg.Go(func() {
+			rerr := failed[broker]
+			if rerr == nil {
+				rerr = e.releaseAt(ctx, broker, hs)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			err = errors.Join(err, rerr)
+		})
+	}
+	wg.Wait()
+	return err
+}
+
+// releaseAt gives back queues of one broker whose facts are published.
+func (e *Engine) releaseAt(ctx context.Context, broker string, hs []*held) error {
 	var queues []remoting.Queue
+	var records []filter.Record
 	for _, h := range hs {
 		queues = append(queues, h.queue)
-		releases[h.queue.Broker] = append(releases[h.queue.Broker], filter.Record{Kind: filter.Release, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Local: h.local})
+		records = append(records, filter.Record{Kind: filter.Release, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Local: h.local})
 	}
-	for broker, records := range releases {
-		if _, err := e.appendLog(ctx, broker, records...); err != nil {
-			return err
-		}
+	if _, err := e.appendLog(ctx, broker, records...); err != nil {
+		return err
 	}
 	// Unlock comes before the queue can be acquired again here: afterwards it would free the new generation's lock. And not while a
 	// renewal is under way: the broker could see that one last.
@@ -384,6 +413,7 @@ func (e *Engine) release(ctx context.Context, hs []*held) error {
 		if e.queues[h.queue] == h {
 			delete(e.queues, h.queue)
 			e.tracker.Drop(h.local)
+			e.left[h.queue] = leftover{h.last, h.committed}
 		}
 	}
 	e.poke(e.notify)

@@ -3,6 +3,10 @@ package consume
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-msha/msha/filter"
@@ -50,47 +54,80 @@ func (e *Engine) publishLoop() {
 const maxRecords = 500
 
 // publish writes what was covered since the last time, then commits the offsets that rest on it: a committed offset is never ahead of
-// the facts. A broker that fails keeps only its own queues from it.
-func (e *Engine) publish(ctx context.Context) error { return e.publishFacts(ctx, true) }
+// the facts. A broker that fails or hangs keeps only its own queues from it.
+func (e *Engine) publish(ctx context.Context) error {
+	failed, err := e.publishFacts(ctx, true)
+	return errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
+}
 
-func (e *Engine) publishFacts(ctx context.Context, commit bool) error {
+// publishFacts returns the brokers at which it did not succeed; err says that ctx ended first.
+func (e *Engine) publishFacts(ctx context.Context, commit bool) (failed map[string]error, err error) {
 	if err := e.publishing.take(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	defer e.publishing.give()
 	e.mu.Lock()
-	parts := e.tracker.Publish()
-	commits := map[remoting.Queue]int64{}
+	facts := map[string]filter.LogRecords{}
+	for _, part := range e.tracker.Publish() {
+		facts[part.Log] = part
+	}
+	commits := map[string]map[remoting.Queue]int64{}
 	for q, h := range e.queues {
 		if off := h.committable(); commit && h.open && off != h.committed {
-			commits[q] = off
+			if commits[q.Broker] == nil {
+				commits[q.Broker] = map[remoting.Queue]int64{}
+			}
+			commits[q.Broker][q] = off
 		}
 	}
 	e.mu.Unlock()
-	failed := map[string]bool{}
-	var all error
-	for _, part := range parts {
-		for len(part.Records) > 0 {
-			n := min(len(part.Records), maxRecords)
-			if _, err := e.appendLog(ctx, part.Log, part.Records[:n]...); err != nil {
-				all = errors.Join(all, err)
-				failed[part.Log] = true
-				e.mu.Lock()
-				e.tracker.Restore(part)
-				e.mu.Unlock()
-				break
-			}
-			part.Records = part.Records[n:]
-		}
+	brokers := map[string]bool{}
+	for broker := range facts {
+		brokers[broker] = true
 	}
-	for q, off := range commits {
-		if failed[q.Broker] {
-			continue
+	for broker := range commits {
+		brokers[broker] = true
+	}
+	failed = map[string]error{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for broker := range brokers {
+		wg.Go(func() {
+			err := e.writeFacts(ctx, facts[broker])
+			if err == nil {
+				err = e.commitAll(ctx, commits[broker])
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[broker] = fmt.Errorf("broker %s: %w", broker, err)
+			}
+		})
+	}
+	wg.Wait()
+	return failed, nil
+}
+
+// writeFacts appends one broker's records; what it cannot write is published the next time.
+func (e *Engine) writeFacts(ctx context.Context, part filter.LogRecords) error {
+	for len(part.Records) > 0 {
+		n := min(len(part.Records), maxRecords)
+		if _, err := e.appendLog(ctx, part.Log, part.Records[:n]...); err != nil {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.tracker.Restore(part)
+			return err
 		}
+		part.Records = part.Records[n:]
+	}
+	return nil
+}
+
+// commitAll commits the offsets of one broker's queues.
+func (e *Engine) commitAll(ctx context.Context, offsets map[remoting.Queue]int64) error {
+	for q, off := range offsets {
 		if err := e.cfg.Cluster.Commit(ctx, e.set.group, q, off); err != nil {
-			failed[q.Broker] = true
-			all = errors.Join(all, err)
-			continue
+			return err
 		}
 		e.mu.Lock()
 		if h := e.queues[q]; h != nil {
@@ -98,7 +135,7 @@ func (e *Engine) publishFacts(ctx context.Context, commit bool) error {
 		}
 		e.mu.Unlock()
 	}
-	return all
+	return nil
 }
 
 // publishDone writes one Done at once: a retry copy is acknowledged only after it.

@@ -41,6 +41,12 @@ type held struct {
 	rescans    int // re-scanned and not finished
 }
 
+// leftover is what is remembered of a generation.
+type leftover struct {
+	last      *remoting.Message
+	committed int64
+}
+
 type entry struct {
 	offset int64
 	done   bool
@@ -173,6 +179,8 @@ func (e *Engine) pullLoop(h *held) {
 	}
 }
 
+const hintLostTail = "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost"
+
 var errReused = errors.New("the message read last is no longer there")
 
 // sameQueue checks after an interruption that the message read last is still where it was: a broker that lost its tail stores other
@@ -189,13 +197,26 @@ func (e *Engine) sameQueue(h *held) error {
 		return nil
 	}
 	if len(res.Messages) == 0 {
-		return msha.Errorf("consume.pull", h.queue.String(), "", "%w: nothing at offset %d, which was read", msha.ErrGap, h.last.QueueOffset)
+		return msha.Errorf("consume.pull", h.queue.String(), hintLostTail, "%w: nothing at offset %d, which was read", msha.ErrGap, h.last.QueueOffset)
 	}
 	if m := res.Messages[0]; m.QueueOffset != h.last.QueueOffset || m.StoreTimestamp != h.last.StoreTimestamp || m.BodyCRC != h.last.BodyCRC {
-		return msha.Errorf("consume.pull", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+		return msha.Errorf("consume.pull", h.queue.String(), hintLostTail,
 			"%w: another message at offset %d: %w", msha.ErrGap, h.last.QueueOffset, errReused)
 	}
 	return nil
+}
+
+// sameAsLeft makes the check of sameQueue when this process takes a queue again that it had given up, as it does when the broker was away
+// for long. A position that somebody else has committed meanwhile is his decision.
+func (e *Engine) sameAsLeft(h *held, start int64) error {
+	e.mu.Lock()
+	before, ok := e.left[h.queue]
+	e.mu.Unlock()
+	if !ok || before.committed != start {
+		return nil
+	}
+	h.last = before.last
+	return e.sameQueue(h)
 }
 
 // arrived registers a pull's messages in the tracker and lines them up. ErrGap if the queue's offsets are being used again.
@@ -207,7 +228,7 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 	}
 	if res.Status == remoting.PullOffsetIllegal {
 		if res.NextOffset < h.next {
-			return msha.Errorf("consume.pull", h.queue.String(), "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost",
+			return msha.Errorf("consume.pull", h.queue.String(), hintLostTail,
 				"%w: read up to offset %d, the queue ends at %d", msha.ErrGap, h.next, res.NextOffset)
 		}
 		e.expired(h, h.next, res.NextOffset)

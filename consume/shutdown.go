@@ -30,14 +30,15 @@ func (e *Engine) Shutdown() error {
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	begun := e.state == stateStarted
-	if begun {
+	switch e.state {
+	case stateStarted:
 		e.state = stateStopping
-	} else if e.state == stateNew {
+	case stateNew:
 		e.state = stateStopped
+		e.cancel()
 	}
 	e.mu.Unlock()
-	if !begun {
-		e.cancel()
+	if !begun { // or another call is at it
 		return nil
 	}
 	e.stopJoining()

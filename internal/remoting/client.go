@@ -291,7 +291,7 @@ func (c *Client) write(ctx context.Context, conn *clientConn, frame []byte) erro
 		case timedOut && deadline.Equal(own): // the socket's timer was faster than the context's
 			return context.DeadlineExceeded
 		}
-		return fmt.Errorf("write to %s: %w: %w", conn.addr, ErrDropped, err)
+		return fmt.Errorf("write to %s: %w: %w", conn.addr, ErrDropped, c.cause(err))
 	}
 	return nil
 }
