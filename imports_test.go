@@ -33,7 +33,13 @@ var mayImport = []struct{ from, to, reason string }{
 	{"replicate", "internal/remoting", "the hot path of the pipes"},
 	{"embedmq", "internal/remoting", "one codec for both sides"},
 	{"embedmq/contract", "internal/remoting", "scenarios speak the wire protocol to the embedded and to the real server"},
+	{"internal/realmq", "internal/child", "servers are child processes"},
+	{"internal/realstore", "internal/child", "servers are child processes"},
 	{"internal/realmq/fetch", "internal/realmq", "the command of the package"},
+	{"metastore/etcd", "metastore/internal/follow", "the drivers share what turns reads and notices into watches"},
+	{"metastore/redis", "metastore/internal/follow", "the same"},
+	{"metastore/nacos", "metastore/internal/follow", "the same"},
+	{"metastore/metastoretest", "metastore/lease", "the suite checks that a lease on the store is fenced"},
 }
 
 // outside lists packages that are used by others' tests or are the vocabulary, so they must not bring dependencies along.

@@ -36,17 +36,34 @@ type MetaStore interface {
 	// continues with a larger revision than any before.
 	Delete(ctx context.Context, key string, expect Revision) error
 	// Watch subscribes, then reads: the channel delivers the current document first (Revision 0 and nil Value if there is
-	// none), then newer ones, coalesced, never an older one after a newer one. It is closed when ctx ends or the store closes.
+	// none), then newer ones, coalesced, never an older one after a newer one. It is closed when ctx ends or the store closes. What is
+	// delivered is the reader's own.
 	Watch(ctx context.Context, key string) (<-chan Document, error)
 	// Close releases the connection. Watches end. It does not block on a dead server.
 	Close() error
 }
 
-// FreshGetter is an optional interface of a MetaStore whose server can read linearizably. Where it is missing, package route reads by
-// a compare-and-set that changes nothing (design section 5).
+// FreshGetter is an optional interface of a MetaStore whose server can read linearizably. Where it is missing, the function
+// GetFresh reads by a compare-and-set that changes nothing.
 type FreshGetter interface {
 	// GetFresh is Get, at least as new as any change that ended before the call.
 	GetFresh(ctx context.Context, key string) (Document, error)
+}
+
+// SafetyReporter is an optional interface of a MetaStore that can find out that its server does not keep what Put and Get promise: a
+// compare-and-set with a wrong revision was accepted, or a revision went backwards. Such a store serves tables and refuses to switch.
+type SafetyReporter interface {
+	// Safe returns nil, or an error that wraps ErrUnsafe and names the reason. It does not block; once unsafe, a store stays so until
+	// it is opened again.
+	Safe() error
+}
+
+// Safe is nil if compare-and-set on the store can be relied on as far as the store knows, otherwise the error of its SafetyReporter.
+func Safe(store MetaStore) error {
+	if reporter, ok := store.(SafetyReporter); ok {
+		return reporter.Safe()
+	}
+	return nil
 }
 
 // Member is one process in a Membership set.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"regexp"
 	"sync"
 	"time"
@@ -123,6 +124,9 @@ func (e *Engine) Start() error {
 	defer cancel()
 	err := e.openLogs(ctx)
 	if err == nil {
+		_, err = e.heartbeat(ctx)
+	}
+	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // a broker that has just been started may be slow
 		_, err = e.heartbeat(ctx)
 	}
 	if err != nil {

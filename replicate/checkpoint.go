@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -85,31 +86,30 @@ func (r *Replicator) saveCheckpoints(ctx context.Context) {
 		}
 	}
 	for unit, positions := range byTarget {
-		if err := r.saveCheckpoint(ctx, checkpointKey(r.origin, unit), positions); err != nil {
-			r.opts.Logger.Debug("checkpoint not stored", "origin", r.origin, "target", unit, "error", err)
+		key := checkpointKey(r.origin, unit)
+		if maps.Equal(positions, r.stored[key]) {
+			continue // an idle pipe costs the metastore nothing
 		}
+		if err := r.saveCheckpoint(ctx, key, positions); err != nil {
+			r.opts.Logger.Debug("checkpoint not stored", "origin", r.origin, "target", unit, "error", err)
+			continue
+		}
+		r.stored[key] = positions
 	}
 }
 
 func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions map[remoting.Queue]int64) error {
-	doc, err := r.store.Get(ctx, key)
-	if err != nil && !errors.Is(err, msha.ErrNotFound) {
-		return err
-	}
-	old, err := parseCheckpoint(key, doc.Value)
-	if err != nil {
-		return err
-	}
-	c, changed := old.with(positions)
-	if !changed {
-		return nil
-	}
-	value, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	_, err = r.store.Put(ctx, key, value, doc.Revision) // after a conflict the next round stores it
-	return err
+	return msha.Update(ctx, r.store, key, func(doc msha.Document) ([]byte, error) {
+		old, err := parseCheckpoint(key, doc.Value)
+		if err != nil {
+			return nil, err
+		}
+		c, changed := old.with(positions)
+		if !changed {
+			return doc.Value, nil
+		}
+		return json.Marshal(c)
+	})
 }
 
 // loadCheckpoint finds the position of one queue; ok is false if none was stored.

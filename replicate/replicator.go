@@ -20,6 +20,8 @@ type Replicator struct {
 	opts   Options
 	client *remoting.Client
 
+	stored map[string]map[remoting.Queue]int64 // checkpoints as last stored, by key; Run alone uses it
+
 	mu       sync.Mutex
 	running  bool
 	clusters map[string]*remoting.Cluster
@@ -47,7 +49,7 @@ func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
 	}
 	return &Replicator{
 		origin: origin, store: store, opts: opts, clusters: map[string]*remoting.Cluster{}, servers: map[string]string{},
-		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{},
+		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]int64{},
 	}, nil
 }
 
@@ -288,28 +290,17 @@ func (r *Replicator) layout(ctx context.Context, target *remoting.Cluster, unit,
 	return layout, nil
 }
 
-func (r *Replicator) extendLayout(ctx context.Context, key string, edit func(Layout) (Layout, bool)) (Layout, error) {
-	for {
-		doc, err := r.store.Get(ctx, key)
-		if err != nil && !errors.Is(err, msha.ErrNotFound) {
-			return Layout{}, err
-		}
+func (r *Replicator) extendLayout(ctx context.Context, key string, edit func(Layout) (Layout, bool)) (layout Layout, err error) {
+	err = msha.Update(ctx, r.store, key, func(doc msha.Document) ([]byte, error) {
 		old, err := parseLayout(key, doc.Value)
 		if err != nil {
-			return old, err
+			return nil, err
 		}
-		layout, changed := edit(old)
-		if !changed {
-			return layout, nil
+		changed := false
+		if layout, changed = edit(old); !changed {
+			return doc.Value, nil
 		}
-		value, err := json.Marshal(layout)
-		if err != nil {
-			return layout, err
-		}
-		_, err = r.store.Put(ctx, key, value, doc.Revision)
-		if errors.Is(err, msha.ErrConflict) {
-			continue
-		}
-		return layout, err
-	}
+		return json.Marshal(layout)
+	})
+	return layout, err
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/go-msha/msha"
 )
 
-// Init creates the two documents. ErrConflict if one is there already; what is there is not changed. It completes an Init of the same
-// units that was interrupted between the two.
+// Init creates the documents of an installation: units, roster, table. ErrConflict if the units or the table are there already; what
+// is there is not changed. It completes an Init of the same units that was interrupted before the table.
 func Init(ctx context.Context, store msha.MetaStore, t *msha.Table, units *msha.Units) error {
 	b, err := Encode(t)
 	if err != nil {
@@ -25,6 +25,10 @@ func Init(ctx context.Context, store msha.MetaStore, t *msha.Table, units *msha.
 		if !errors.Is(err, msha.ErrConflict) || getErr != nil || !bytes.Equal(have.Value, u) {
 			return err
 		}
+	}
+	// An existing roster makes "no such document" no answer that a stale read could give to a switch.
+	if _, err := store.Put(ctx, msha.RosterKey, []byte(`{"members":[]}`), 0); err != nil && !errors.Is(err, msha.ErrConflict) {
+		return err
 	}
 	_, err = store.Put(ctx, msha.TableKey, b, 0)
 	return err
@@ -47,50 +51,33 @@ func load(ctx context.Context, store msha.MetaStore) (*msha.Table, msha.Revision
 
 // LoadFresh reads the table linearizably.
 func LoadFresh(ctx context.Context, store msha.MetaStore) (*msha.Table, error) {
-	doc, err := getFresh(ctx, store, msha.TableKey)
+	doc, err := msha.GetFresh(ctx, store, msha.TableKey)
 	if err != nil {
 		return nil, err
 	}
 	return Parse(doc.Value)
 }
 
-// getFresh reads a document linearizably, also where plain reads may be stale: by a compare-and-set that changes nothing.
-func getFresh(ctx context.Context, store msha.MetaStore, key string) (msha.Document, error) {
-	if fresh, ok := store.(msha.FreshGetter); ok {
-		return fresh.GetFresh(ctx, key)
-	}
-	for {
-		doc, err := store.Get(ctx, key)
-		if err != nil {
-			return doc, err
-		}
-		doc.Revision, err = store.Put(ctx, key, doc.Value, doc.Revision)
-		if !errors.Is(err, msha.ErrConflict) {
-			return doc, err
-		}
-	}
-}
-
 // Update replaces the table by compare-and-set, calling edit again after every conflict. An edit that returns its argument changes
 // nothing.
-func Update(ctx context.Context, store msha.MetaStore, edit func(*msha.Table) (*msha.Table, error)) (*msha.Table, error) {
-	for {
-		old, revision, err := load(ctx, store)
+func Update(ctx context.Context, store msha.MetaStore, edit func(*msha.Table) (*msha.Table, error)) (t *msha.Table, err error) {
+	err = msha.Update(ctx, store, msha.TableKey, func(doc msha.Document) ([]byte, error) {
+		if doc.Revision == 0 {
+			return nil, msha.Errorf("route.update", msha.TableKey, "initialize the installation first", "document %w", msha.ErrNotFound)
+		}
+		old, err := Parse(doc.Value)
 		if err != nil {
 			return nil, err
 		}
-		t, err := edit(old)
-		if err != nil || t == old {
-			return t, err
-		}
-		b, err := Encode(t)
-		if err != nil {
+		if t, err = edit(old); err != nil {
 			return nil, err
 		}
-		if _, err = store.Put(ctx, msha.TableKey, b, revision); err == nil || !errors.Is(err, msha.ErrConflict) {
-			return t, err
+		if t == old {
+			return doc.Value, nil
 		}
-	}
+		return Encode(t)
+	})
+	return t, err
 }
 
 // ParseUnits reads a unit document. ErrInvalid if it is not one.
@@ -108,19 +95,22 @@ func Units(ctx context.Context, store msha.MetaStore) (*msha.Units, error) {
 
 // UpdateUnits edits the unit document by compare-and-set; an edit that changes nothing writes nothing.
 func UpdateUnits(ctx context.Context, store msha.MetaStore, edit func(*msha.Units) (*msha.Units, error)) error {
-	return updateJSON(ctx, store, msha.UnitsKey, func(old []byte) (any, error) {
-		units := &msha.Units{}
-		if err := decode(msha.UnitsKey, old, units); err != nil {
+	return msha.Update(ctx, store, msha.UnitsKey, func(old msha.Document) ([]byte, error) {
+		units, err := ParseUnits(old.Value)
+		if err != nil {
 			return nil, err
 		}
-		return edit(units)
+		if units, err = edit(units); err != nil {
+			return nil, err
+		}
+		return json.Marshal(units)
 	})
 }
 
 // RosterFresh reads the roster linearizably; it is empty before the first process joined.
 func RosterFresh(ctx context.Context, store msha.MetaStore) (msha.Roster, error) {
 	var r msha.Roster
-	doc, err := getFresh(ctx, store, msha.RosterKey)
+	doc, err := msha.GetFresh(ctx, store, msha.RosterKey)
 	if errors.Is(err, msha.ErrNotFound) {
 		return r, nil
 	}
@@ -132,12 +122,12 @@ func RosterFresh(ctx context.Context, store msha.MetaStore) (msha.Roster, error)
 
 // UpdateRoster edits the roster by compare-and-set.
 func UpdateRoster(ctx context.Context, store msha.MetaStore, edit func(msha.Roster) msha.Roster) error {
-	return updateJSON(ctx, store, msha.RosterKey, func(old []byte) (any, error) {
+	return msha.Update(ctx, store, msha.RosterKey, func(old msha.Document) ([]byte, error) {
 		var r msha.Roster
-		if err := decode(msha.RosterKey, old, &r); err != nil {
+		if err := decode(msha.RosterKey, old.Value, &r); err != nil {
 			return nil, err
 		}
-		return edit(r), nil
+		return json.Marshal(edit(r))
 	})
 }
 
@@ -157,24 +147,4 @@ func decode(key string, value []byte, into any) error {
 		return msha.Errorf("metadata.read", key, "repair the document", "%w: %v", msha.ErrInvalid, err)
 	}
 	return nil
-}
-
-func updateJSON(ctx context.Context, store msha.MetaStore, key string, edit func([]byte) (any, error)) error {
-	for {
-		doc, err := store.Get(ctx, key)
-		if err != nil && !errors.Is(err, msha.ErrNotFound) {
-			return err
-		}
-		v, err := edit(doc.Value)
-		if err != nil {
-			return err
-		}
-		b, err := json.Marshal(v)
-		if err != nil || string(b) == string(doc.Value) {
-			return err
-		}
-		if _, err = store.Put(ctx, key, b, doc.Revision); err == nil || !errors.Is(err, msha.ErrConflict) {
-			return err
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ type Watcher struct {
 	done   chan struct{}
 
 	mu      sync.Mutex
+	value   []byte // the document of table
 	changed chan struct{}
 }
 
@@ -80,11 +82,15 @@ func (w *Watcher) apply(doc msha.Document) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if old := w.table.Load(); old != nil && t.Version <= old.Version {
-		if t.Version < old.Version {
+		switch {
+		case t.Version < old.Version:
 			w.log.Error("routing table went back in time, keeping the newer one", "version", old.Version, "found", t.Version)
+		case !bytes.Equal(doc.Value, w.value):
+			w.log.Error("two routing tables of one version: the metastore lost accepted writes; keeping the first one, restart the process after repair", "version", t.Version)
 		}
 		return nil
 	}
+	w.value = doc.Value
 	w.table.Store(t)
 	close(w.changed)
 	w.changed = make(chan struct{})

@@ -31,7 +31,7 @@ func New(o *Options) (*Executor, error) {
 
 // Run executes a plan and blocks until its last phase ended or its time is up; the new owner goes on by itself then. Errors before
 // the commit also satisfy errors.Is with ErrAborted once the routes are open again where they were: ErrNotConfirmed and
-// ErrUnmanaged name who did not take part, ErrBusy and ErrInvalid mean that nothing was begun. If neither the end nor the abort of
+// ErrUnmanaged name who did not take part, ErrBusy, ErrInvalid and ErrUnsafe (alone) mean that nothing was begun. If neither the end nor the abort of
 // a switch could be written, the order stays and Resume finishes it. The report is never nil.
 func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	if err := checkPlan(plan); err != nil {
@@ -40,6 +40,9 @@ func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	order := Order{ID: plan.ID, Plan: *plan, State: StateRunning, Phase: plan.Steps[0].Name, Manager: e.o.Manager}
 	for _, group := range plan.Request.AllowUnmanaged {
 		order.Override = append(order.Override, "allow-unmanaged="+group)
+	}
+	if err := e.trusted(); err != nil {
+		return &Report{Task: plan.ID}, err
 	}
 	if !e.claim(order.ID) {
 		return &Report{Task: plan.ID}, msha.Errorf("switch.run", plan.ID, "wait until it ends", "%w: the plan is running", msha.ErrBusy)
@@ -62,6 +65,14 @@ func checkPlan(plan *msha.Plan) error {
 	}
 	if plan == nil || plan.ID == "" || len(plan.Moves) == 0 || plan.Deadline <= 0 || !slices.Equal(names, phases) || plan.Steps[0].Name != Check {
 		return msha.Errorf("switch.run", "", "make plans with a Planner", "%w: a plan needs an id, moves, a deadline and the seven phases in order", msha.ErrInvalid)
+	}
+	return nil
+}
+
+// trusted is ErrUnsafe if compare-and-set cannot be relied on: two managers could both believe that theirs was the commit.
+func (e *Executor) trusted() error {
+	if err := msha.Safe(e.o.Store); err != nil {
+		return msha.Errorf("switch.run", "", "switch on a metastore that keeps compare-and-set", "%w", err)
 	}
 	return nil
 }
@@ -171,6 +182,11 @@ func (r *run) phases(ctx context.Context) error {
 }
 
 func (r *run) step(ctx context.Context, step msha.Step) (string, error) {
+	if r.order.State == StateRunning {
+		if err := r.trusted(); err != nil {
+			return "", err
+		}
+	}
 	switch step.Name {
 	case Check:
 		bounded, cancel := context.WithTimeoutCause(ctx, r.o.GateWindow+r.order.Plan.Deadline, errDeadline)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,72 @@ func TestRun(t *testing.T) {
 			t.Errorf("second run of a plan: %v", err)
 		}
 	})
+}
+
+func TestAnUnsafeStoreRefusesToSwitch(t *testing.T) {
+	w := newWorld()
+	p := &process{world: w}
+	p.turnsUnsafe()
+	plan := w.plan(t, guangzhou)
+	_, err := p.executor(t).Run(context.Background(), plan)
+	if !errors.Is(err, msha.ErrUnsafe) || !strings.Contains(err.Error(), "compare-and-set is ignored") {
+		t.Fatalf("error %v", err)
+	}
+	if s := w.set("guangzhou"); s.State != msha.SetOpen || s.Owner != "unit-2" || w.order(t, plan.ID).ID != "" {
+		t.Fatalf("something was begun: %+v, order %+v", s, w.order(t, plan.ID))
+	}
+}
+
+func TestAStoreThatTurnsOutUnsafeAbortsTheSwitch(t *testing.T) {
+	for at, phase := range switchplan.Phases() {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			p := &process{world: w}
+			plan := w.plan(t, guangzhou)
+			_, err := p.executor(t, func(o *switchplan.Options) {
+				o.Observer.Phase = func(_, begun string) {
+					if begun == phase {
+						p.turnsUnsafe()
+					}
+				}
+			}).Run(context.Background(), plan)
+			s := w.set("guangzhou")
+			if at < switchplan.Number(switchplan.Commit) {
+				if !errors.Is(err, msha.ErrUnsafe) || errors.Is(err, msha.ErrAborted) != (at > 0) || s.Owner != "unit-2" || s.Term != 3 || s.State != msha.SetOpen {
+					t.Fatalf("%s: error %v, set %+v", phase, err, s)
+				}
+			} else if err != nil || s.Owner != "unit-1" {
+				t.Fatalf("%s: what is committed goes on: error %v, set %+v", phase, err, s)
+			}
+		})
+	}
+}
+
+// suspicious is a table store whose read in a phase shows that the server lost accepted writes.
+type suspicious struct {
+	*process
+	phase string
+	now   atomic.Value // the phase that runs
+}
+
+func (s *suspicious) Current(ctx context.Context) (*msha.Table, error) {
+	t, err := s.process.Current(ctx)
+	if s.now.Load() == s.phase {
+		s.turnsUnsafe()
+	}
+	return t, err
+}
+
+func TestNothingIsCommittedThatAReadOfTheSamePhaseMadeDoubtful(t *testing.T) {
+	w := newWorld()
+	s := &suspicious{process: &process{world: w}, phase: switchplan.Commit}
+	_, err := s.executor(t, func(o *switchplan.Options) {
+		o.Tables = s
+		o.Observer.Phase = func(_, begun string) { s.now.Store(begun) }
+	}).Run(context.Background(), w.plan(t, guangzhou))
+	if set := w.set("guangzhou"); !errors.Is(err, msha.ErrUnsafe) || !errors.Is(err, msha.ErrAborted) || set.Owner != "unit-2" || set.State != msha.SetOpen || w.commits != 0 {
+		t.Fatalf("error %v, set %+v, %d commits", err, set, w.commits)
+	}
 }
 
 // TestKilled kills a manager at each of its calls, before and after the call's effect, and lets another one resume.

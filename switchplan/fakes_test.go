@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -60,6 +61,20 @@ type process struct {
 	killAt int // 0: never
 	after  bool
 	calls  int
+	unsafe atomic.Pointer[error] // what the store says of itself; nil: it is safe
+}
+
+// Safe implements msha.SafetyReporter.
+func (p *process) Safe() error {
+	if err := p.unsafe.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (p *process) turnsUnsafe() {
+	err := fmt.Errorf("%w: compare-and-set is ignored", msha.ErrUnsafe)
+	p.unsafe.Store(&err)
 }
 
 func (p *process) do(ctx context.Context, f func() error) error {

@@ -45,48 +45,37 @@ var errLost = errors.New("another executor took the order over")
 
 // ReadOrders reads the document; there is none before the first switch.
 func ReadOrders(ctx context.Context, store msha.MetaStore) (*Orders, error) {
-	o, _, err := readOrders(ctx, store)
-	return o, err
-}
-
-func readOrders(ctx context.Context, store msha.MetaStore) (*Orders, msha.Revision, error) {
 	doc, err := store.Get(ctx, msha.SwitchKey)
-	if errors.Is(err, msha.ErrNotFound) {
-		return &Orders{}, 0, nil
+	if err != nil && !errors.Is(err, msha.ErrNotFound) {
+		return nil, err
 	}
-	if err != nil {
-		return nil, 0, err
-	}
-	o := &Orders{}
-	if err := json.Unmarshal(doc.Value, o); err != nil {
-		return nil, 0, msha.Errorf("switch.orders", msha.SwitchKey, "repair or delete the document", "%w: %w", msha.ErrInvalid, err)
-	}
-	return o, doc.Revision, nil
+	return parseOrders(doc)
 }
 
-// updateOrders edits the document until no conflict is in the way.
+func parseOrders(doc msha.Document) (*Orders, error) {
+	o := &Orders{}
+	if doc.Revision == 0 {
+		return o, nil
+	}
+	if err := json.Unmarshal(doc.Value, o); err != nil {
+		return nil, msha.Errorf("switch.orders", msha.SwitchKey, "repair or delete the document", "%w: %w", msha.ErrInvalid, err)
+	}
+	return o, nil
+}
+
+// updateOrders edits the document by compare-and-set.
 func updateOrders(ctx context.Context, store msha.MetaStore, edit func(*Orders) error) error {
-	for {
-		o, rev, err := readOrders(ctx, store)
+	return msha.Update(ctx, store, msha.SwitchKey, func(old msha.Document) ([]byte, error) {
+		o, err := parseOrders(old)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := edit(o); err != nil {
-			return err
+			return nil, err
 		}
 		o.trim()
-		value, err := json.Marshal(o)
-		if err != nil {
-			return err
-		}
-		_, err = store.Put(ctx, msha.SwitchKey, value, rev)
-		if !errors.Is(err, msha.ErrConflict) {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
+		return json.Marshal(o)
+	})
 }
 
 func (o *Orders) find(id string) *Order {

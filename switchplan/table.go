@@ -66,6 +66,9 @@ func (r *run) fence(ctx context.Context) error {
 		if err := checkMoves(t, plan); err != nil {
 			return nil, err
 		}
+		if err := r.trusted(); err != nil { // by what the read of t has shown
+			return nil, err
+		}
 		return r.o.Edits.Fence(t, plan)
 	})
 	if err != nil {
@@ -106,6 +109,9 @@ func (r *run) commit(ctx context.Context) error {
 			return t, nil
 		case before:
 			return nil, errReopened
+		}
+		if err := r.trusted(); err != nil { // by what the read of t has shown
+			return nil, err
 		}
 		return r.o.Edits.Commit(t, plan, r.order.Hashes)
 	})

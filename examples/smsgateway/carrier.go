@@ -33,6 +33,7 @@ func (c *Carrier) Deliver(ctx context.Context, id string) error {
 		}
 	}
 	if c.down.Load() || rand.Float64() < c.FailureRate {
+		c.Journal.Refused(c.Unit)
 		return errCarrierDown
 	}
 	c.Journal.Processed(c.Unit, id)

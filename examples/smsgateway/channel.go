@@ -48,6 +48,3 @@ func (c *Channel) Repair() {
 	c.failures.Store(0)
 	c.Consumer.Resume()
 }
-
-// Failures is how many deliveries failed in a row.
-func (c *Channel) Failures() int64 { return c.failures.Load() }

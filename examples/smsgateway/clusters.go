@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/embedmq"
 	"github.com/go-msha/msha/internal/realmq"
 	"github.com/go-msha/msha/internal/remoting"
@@ -27,7 +29,7 @@ func startCluster(ctx context.Context, real bool, name string) (cluster, func(),
 	return c, c.Close, nil
 }
 
-// createTopic makes the topic on every broker of a cluster.
+// createTopic makes the topic on every broker of a cluster that does not have it. One that is there stays as it is.
 func createTopic(ctx context.Context, nameServers []string, topic string) error {
 	client := remoting.NewClient(nil)
 	defer client.Close()
@@ -37,7 +39,13 @@ func createTopic(ctx context.Context, nameServers []string, topic string) error 
 		return err
 	}
 	for _, addr := range brokers {
-		if err := cl.CreateTopic(ctx, addr, remoting.TopicConfig{Name: topic, Read: 4, Write: 4, Perm: 6}); err != nil {
+		if _, err := cl.TopicConfig(ctx, addr, topic); !errors.Is(err, msha.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := cl.CreateTopic(ctx, addr, remoting.TopicConfig{Name: topic, Read: 4, Write: 4, Perm: remoting.PermRead | remoting.PermWrite}); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/rlog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha/embedmq"
@@ -17,7 +16,7 @@ import (
 
 // TestSendOverHTTP runs all roles of two units on clusters given by address, as a program started with -role all does.
 func TestSendOverHTTP(t *testing.T) {
-	rlog.SetLogLevel("fatal")
+	t.Parallel()
 	var units []string
 	for _, name := range []string{"unit-1", "unit-2"} {
 		c, err := embedmq.Start(nil)
@@ -33,10 +32,12 @@ func TestSendOverHTTP(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, g.close(ctx)) }()
 
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
 	post := func(method, path, body string) (int, string) {
 		req, err := http.NewRequestWithContext(ctx, method, g.url+path, strings.NewReader(body))
 		require.NoError(t, err)
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		require.NoError(t, err)
 		defer resp.Body.Close() //nolint:errcheck // read only
 		text, err := io.ReadAll(resp.Body)
@@ -59,6 +60,8 @@ func TestSendOverHTTP(t *testing.T) {
 		{"POST", "/send?unit=unit-9", `{}`, http.StatusNotFound, "unit-9"},
 		{"POST", "/send", `{}`, http.StatusNotFound, "no MTR"},
 		{"POST", "/send?unit=unit-1", `{"city": "a\u0001b", "text": "x"}`, http.StatusBadRequest, "control character"},
+		{"POST", "/carrier?unit=unit-1&down=true", "", http.StatusNotFound, "not found"},
+		{"POST", "/repair?unit=unit-1", "", http.StatusNotFound, "not found"},
 		{"GET", "/switch?values=atlantis", "", http.StatusNotFound, "guangzhou"},
 	} {
 		status, text := post(bad.method, bad.path, bad.body)
@@ -68,8 +71,8 @@ func TestSendOverHTTP(t *testing.T) {
 	status, text := post("GET", "/routes", "")
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, text, "guangzhou")
-	require.Eventually(t, func() bool { return g.journal.Count().Processed == 2 }, 30*time.Second, 20*time.Millisecond)
-	count := g.journal.Count()
+	require.Eventually(t, func() bool { return g.journal.Entries().Count().Processed == 2 }, 30*time.Second, 20*time.Millisecond)
+	count := g.journal.Entries().Count()
 	require.Equal(t, 1, count.By[[2]string{"unit-1", "unit-2"}])
 	require.Equal(t, 1, count.By[[2]string{"unit-2", "unit-2"}])
 }

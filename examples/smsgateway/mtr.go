@@ -58,8 +58,7 @@ func (m *MTR) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]string{"id": id}) //nolint:errcheck // the client is gone
+	reply(w, map[string]string{"id": id})
 }
 
 // Send produces one message and returns its id once the broker has stored it.

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/producer"
 
@@ -27,15 +27,14 @@ type unit struct {
 	mtr     *MTR     // nil if role mtr does not run here
 	channel *Channel // nil if role channel does not run here
 
-	joined     *agent.Unit
-	replicator *replicate.Replicator
-	stop       context.CancelFunc // of the replicator
-	stopped    chan error
+	joined  *agent.Unit        // nil if neither of the two does
+	stop    context.CancelFunc // of the replicator; nil if it does not run here
+	stopped chan struct{}
 }
 
-// startUnit starts the parts of one unit that the roles name.
-func startUnit(ctx context.Context, name string, roles map[string]bool, store msha.MetaStore, carrier *Carrier, log *slog.Logger) (_ *unit, err error) {
-	u := &unit{name: name}
+// startUnit starts the parts of one unit that the gateway's roles name. Store and unit name are all they need to know.
+func (g *gateway) startUnit(ctx context.Context, info msha.UnitInfo, carrier *Carrier) (_ *unit, err error) {
+	u := &unit{name: info.Name}
 	defer func() {
 		if err != nil {
 			closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -43,28 +42,37 @@ func startUnit(ctx context.Context, name string, roles map[string]bool, store ms
 			err = errors.Join(err, u.close(closeCtx))
 		}
 	}()
-	if u.joined, err = agent.Join(ctx, name, store, &agent.Options{Logger: log}); err != nil {
-		return nil, err
-	}
-	if roles["mtr"] {
-		var p rocketmq.Producer
-		if p, err = u.joined.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(2)); err != nil {
+	if g.roles["mtr"] || g.roles["channel"] {
+		if err = createTopic(ctx, info.NameServers, topic); err != nil {
 			return nil, err
 		}
-		if err = p.Start(); err != nil {
-			return nil, err
-		}
-		u.mtr = &MTR{Unit: name, Topic: topic, Producer: p, Journal: carrier.Journal, Log: log}
-	}
-	if roles["channel"] {
-		if err = u.startChannel(carrier, log); err != nil {
+		if u.joined, err = agent.Join(ctx, info.Name, g.store, &agent.Options{Logger: g.log}); err != nil {
 			return nil, err
 		}
 	}
-	if roles["replicator"] {
-		return u, u.startReplicator(ctx, store, log)
+	if g.roles["mtr"] {
+		if err = u.startMTR(carrier.Journal, g.log); err != nil {
+			return nil, err
+		}
+	}
+	if g.roles["channel"] {
+		if err = u.startChannel(carrier, g.log); err != nil {
+			return nil, err
+		}
+	}
+	if g.roles["replicator"] {
+		return u, u.startReplicator(ctx, g)
 	}
 	return u, nil
+}
+
+func (u *unit) startMTR(journal *Journal, log *slog.Logger) error {
+	p, err := u.joined.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(2))
+	if err != nil {
+		return err
+	}
+	u.mtr = &MTR{Unit: u.name, Topic: topic, Producer: p, Journal: journal, Log: log}
+	return p.Start()
 }
 
 func (u *unit) startChannel(carrier *Carrier, log *slog.Logger) error {
@@ -79,32 +87,31 @@ func (u *unit) startChannel(carrier *Carrier, log *slog.Logger) error {
 	return c.Start()
 }
 
-func (u *unit) startReplicator(ctx context.Context, store msha.MetaStore, log *slog.Logger) error {
-	r, err := replicate.New(u.name, store, &replicate.Options{Topics: []string{topic}, Logger: log, Discover: time.Second})
+func (u *unit) startReplicator(ctx context.Context, g *gateway) error {
+	r, err := replicate.New(u.name, g.store, &replicate.Options{Topics: []string{topic}, Logger: g.log, Discover: time.Second})
 	if err != nil {
 		return err
 	}
 	runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	u.replicator, u.stop, u.stopped = r, stop, make(chan error, 1)
+	u.stop, u.stopped = stop, make(chan struct{})
 	go func() {
-		err := r.Run(runCtx)
-		if err != nil {
-			log.Error("replicator stopped", "origin", u.name, "error", err)
+		defer close(u.stopped)
+		if err := r.Run(runCtx); err != nil {
+			g.fail(fmt.Errorf("replicator of %s: %w", u.name, err))
 		}
-		u.stopped <- err
 	}()
 	return nil
 }
 
 // close shuts the parts down: consumers drain, producers close, the replicator finishes its batches.
 func (u *unit) close(ctx context.Context) error {
-	var all error
+	var err error
 	if u.joined != nil {
-		all = u.joined.Close(ctx)
+		err = u.joined.Close(ctx)
 	}
 	if u.stop != nil {
 		u.stop()
-		all = errors.Join(all, <-u.stopped)
+		<-u.stopped
 	}
-	return all
+	return err
 }

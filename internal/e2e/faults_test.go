@@ -54,10 +54,10 @@ func brokerKilled(t *testing.T, clusters backend) {
 	require.NoError(t, w.sites["unit-2"].Kill("broker-unit-2"))
 	time.Sleep(2 * time.Second)
 	require.NoError(t, w.sites["unit-2"].restart("broker-unit-2"))
-	w.move("values=guangzhou&deadline=60s")
+	w.move("values=guangzhou")
 	require.NoError(t, w.sites["unit-1"].Kill("broker-unit-1"))
 	require.NoError(t, w.sites["unit-1"].restart("broker-unit-1"))
-	w.move("values=guangzhou&deadline=60s")
+	w.move("values=guangzhou")
 	time.Sleep(time.Second)
 	for _, stop := range stops {
 		stop()

@@ -160,3 +160,22 @@ func (j *journal) overlaps() (out []string) {
 	}
 	return out
 }
+
+// longestPause is the longest time between two starts of handlers.
+func (j *journal) longestPause(from, to time.Time) (longest time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	starts := []time.Time{from, to}
+	for _, runs := range j.runs {
+		for _, r := range runs {
+			if r.start.After(from) && r.start.Before(to) {
+				starts = append(starts, r.start)
+			}
+		}
+	}
+	sort.Slice(starts, func(a, b int) bool { return starts[a].Before(starts[b]) })
+	for i := 1; i < len(starts); i++ {
+		longest = max(longest, starts[i].Sub(starts[i-1]))
+	}
+	return longest
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,7 +25,6 @@ import (
 	"github.com/go-msha/msha/agent"
 	"github.com/go-msha/msha/internal/remoting"
 	"github.com/go-msha/msha/manager"
-	"github.com/go-msha/msha/metastore/memory"
 	"github.com/go-msha/msha/replicate"
 	"github.com/go-msha/msha/route"
 	"github.com/go-msha/msha/tagging"
@@ -47,7 +47,8 @@ var delayLevels = []time.Duration{time.Second, time.Second, time.Second, time.Se
 type world struct {
 	*testing.T
 	ctx     context.Context
-	store   *memory.Store
+	server  metastore
+	store   msha.MetaStore // the scenario's own client of it
 	sites   map[string]site
 	journal *journal
 	log     *slog.Logger
@@ -73,15 +74,23 @@ type member struct {
 	down     atomic.Bool
 }
 
-// start brings up the documents, replicators and the manager of an installation; consumers are started by the scenario.
+// start is startOn with the documents in memory.
 func start(t *testing.T, clusters backend, values map[string][]string, names ...string) *world {
+	return startOn(t, clusters, inMemory, values, names...)
+}
+
+// startOn brings up the documents, replicators and the manager of an installation; consumers are started by the scenario. Every agent,
+// replicator and manager has a client of the metastore to itself, as if it was a process of its own.
+func startOn(t *testing.T, clusters backend, stores storeBackend, values map[string][]string, names ...string) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	id := scenarios.Add(1)
 	w := &world{
-		T: t, ctx: ctx, store: memory.New(), sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t),
+		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t),
 		topic: fmt.Sprintf("SMS-%d", id), group: fmt.Sprintf("channel-%d", id),
 	}
+	w.server = stores(w)
+	w.store = w.connect()
 	units := &msha.Units{}
 	for _, name := range names {
 		units.Units = append(units.Units, msha.UnitInfo{Name: name, NameServers: []string{w.sites[name].NameServer()}, State: "live"})
@@ -93,7 +102,7 @@ func start(t *testing.T, clusters backend, values map[string][]string, names ...
 	for _, name := range names {
 		w.replicate(name)
 	}
-	w.manager, err = manager.New(ctx, w.store, &manager.Options{Logger: w.log})
+	w.manager, err = manager.New(ctx, w.connect(), &manager.Options{Logger: w.log})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.manager.Close()) })
 	w.http = httptest.NewServer(w.manager)
@@ -148,7 +157,7 @@ func (w *world) createTopic(unit, name string, queues int) {
 }
 
 func (w *world) replicate(origin string) {
-	r, err := replicate.New(origin, w.store, &replicate.Options{Topics: []string{w.topic}, Discover: 200 * time.Millisecond, Logger: w.log})
+	r, err := replicate.New(origin, w.connect(), &replicate.Options{Topics: []string{w.topic}, Discover: 200 * time.Millisecond, Logger: w.log})
 	require.NoError(w, err)
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan error, 1)
@@ -167,7 +176,7 @@ func (w *world) join(unit string, change ...func(*member)) *member {
 		f(m)
 	}
 	var err error
-	m.unit, err = agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log.With("member", m.name)})
+	m.unit, err = agent.Join(w.ctx, unit, w.connect(), &agent.Options{Logger: w.log.With("member", m.name)})
 	require.NoError(w, err)
 	m.consumer, err = m.unit.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 	require.NoError(w, err)
@@ -267,12 +276,16 @@ func (w *world) steadily(unit string, rate int, values ...string) (stop func()) 
 	}
 }
 
-// move switches over HTTP and fails the test unless the answer is 200.
+// move switches over HTTP and fails the test unless the answer is 200. Its deadline is long: a busy machine must not decide.
 func (w *world) move(query string) manager.Answer {
 	w.Helper()
-	status, answer, failure := w.tryMove(query)
+	status, answer, failure := w.tryMove(query + "&deadline=60s")
 	require.Equal(w, http.StatusOK, status, "%s: %s", query, failure.Error)
-	w.Logf("switch %s: %.0f ms, pause %.0f ms, taken over %d, pending %d", query, answer.DurationMS, answer.PauseMS, answer.TakenOver, answer.Pending)
+	phases := ""
+	for _, p := range answer.Phases {
+		phases += fmt.Sprintf(", %s %.0f", p.Phase, p.DurationMS)
+	}
+	w.Logf("switch %s: %.0f ms (%s), pause %.0f ms, taken over %d, pending %d", query, answer.DurationMS, strings.TrimPrefix(phases, ", "), answer.PauseMS, answer.TakenOver, answer.Pending)
 	return answer
 }
 

@@ -3,11 +3,12 @@ package realmq
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/go-msha/msha/internal/child"
 )
 
 // The server versions the product is tested against.
@@ -20,7 +21,7 @@ const (
 func Versions() []string { return []string{V5, V4} }
 
 // ErrMissingTool means that java or mvn is not in PATH.
-var ErrMissingTool = errors.New("a tool is missing")
+var ErrMissingTool = child.ErrMissing
 
 const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -35,24 +36,12 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `
 
-// CacheDir is where servers are kept between runs.
-func CacheDir() (string, error) {
-	if dir := os.Getenv("MSHA_CACHE"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	dir, err := os.UserCacheDir() // honours XDG_CACHE_HOME
-	if err != nil {
-		return "", fmt.Errorf("realmq: no cache folder, set MSHA_CACHE: %w", err)
-	}
-	return filepath.Join(dir, "msha"), nil
-}
-
 // Fetch returns the folder with the jars of a server version, downloading them first if they are not in the cache. It blocks for
 // the download. Concurrent calls, also of several processes, are safe: the folder appears complete or not at all.
 func Fetch(ctx context.Context, version string) (lib string, err error) {
-	cache, err := CacheDir()
+	cache, err := child.CacheDir()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("realmq: %w", err)
 	}
 	home := filepath.Join(cache, "rocketmq", version)
 	lib = filepath.Join(home, "lib")
@@ -81,7 +70,7 @@ func Fetch(ctx context.Context, version string) (lib string, err error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("realmq: fetch RocketMQ %s with Maven: %w\n%s", version, err, bytes.TrimSpace(lastLines(out, 20)))
+		return "", fmt.Errorf("realmq: fetch RocketMQ %s with Maven: %w\n%s", version, err, bytes.TrimSpace(child.LastLines(out, 20)))
 	}
 	if !complete(filepath.Join(tmp, "lib")) {
 		return "", fmt.Errorf("realmq: Maven ended well but left no rocketmq-broker jar for version %s", version)
@@ -98,9 +87,9 @@ func complete(lib string) bool {
 }
 
 func tool(name string) (string, error) {
-	path, err := exec.LookPath(name)
+	path, err := child.Find(name, "run 'make deps'")
 	if err != nil {
-		return "", fmt.Errorf("realmq: %w: %s is not in PATH: run 'make deps'", ErrMissingTool, name)
+		return "", fmt.Errorf("realmq: %w", err)
 	}
 	return path, nil
 }

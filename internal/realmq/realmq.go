@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-msha/msha/internal/child"
 )
 
 const (
@@ -28,7 +30,7 @@ type Cluster struct {
 	nameServer string
 
 	mu      sync.Mutex
-	names   *process
+	names   *child.Process
 	brokers map[string]*broker
 	stopped bool
 }
@@ -38,7 +40,7 @@ type broker struct {
 	name string
 	home string
 	port int
-	proc *process
+	proc *child.Process
 }
 
 // Start fetches the server if needed, starts a name server, then all brokers at once, and returns when every broker is registered.
@@ -90,10 +92,10 @@ func (c *Cluster) startNameServer(ctx context.Context) error {
 	if err := makeHome(home); err != nil {
 		return err
 	}
-	return retryPorts(func() error {
-		port, err := freePort(0)
+	return child.RetryPorts(func() error {
+		port, err := child.FreePort(0)
 		if err != nil {
-			return err
+			return fmt.Errorf("realmq: %w", err)
 		}
 		config := filepath.Join(home, "server.properties")
 		if err := os.WriteFile(config, []byte(nameServerConfig(port, home)), 0o644); err != nil {
@@ -106,9 +108,7 @@ func (c *Cluster) startNameServer(ctx context.Context) error {
 		c.mu.Lock()
 		c.names, c.nameServer = p, loopback+":"+strconv.Itoa(port)
 		c.mu.Unlock()
-		ctx, cancel := context.WithTimeout(ctx, startTimeout)
-		defer cancel()
-		return p.await(ctx, func(ctx context.Context) bool {
+		return await(ctx, p, func(ctx context.Context) bool {
 			_, err := clusterInfo(ctx, c.nameServer)
 			return err == nil
 		})
@@ -146,7 +146,7 @@ func (c *Cluster) Kill(name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.proc != nil {
-		b.proc.kill()
+		b.proc.Kill()
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.proc != nil && b.proc.running() {
+	if b.proc != nil && b.proc.Running() {
 		return nil
 	}
 	c.mu.Lock()
@@ -172,14 +172,14 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	if err := makeHome(b.home); err != nil {
 		return err
 	}
-	return retryPorts(func() error { return c.startBroker(ctx, b) })
+	return child.RetryPorts(func() error { return c.startBroker(ctx, b) })
 }
 
 func (c *Cluster) startBroker(ctx context.Context, b *broker) error {
 	if b.port == 0 {
-		port, err := freePort(-2, 0, 1) // fast channel, normal, high availability
+		port, err := child.FreePort(-2, 0, 1) // fast channel, normal, high availability
 		if err != nil {
-			return err
+			return fmt.Errorf("realmq: %w", err)
 		}
 		b.port = port
 	}
@@ -194,15 +194,13 @@ func (c *Cluster) startBroker(ctx context.Context, b *broker) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	err = p.await(ctx, func(ctx context.Context) bool {
+	err = await(ctx, p, func(ctx context.Context) bool {
 		info, err := clusterInfo(ctx, c.nameServer)
 		return err == nil && bytes.Contains(info, []byte(`"`+b.addr()+`"`))
 	})
 	if err != nil {
-		p.kill()
-		if errors.Is(err, errPortTaken) {
+		p.Kill()
+		if errors.Is(err, child.ErrPortTaken) {
 			b.port = 0
 		}
 	}
@@ -210,7 +208,7 @@ func (c *Cluster) startBroker(ctx context.Context, b *broker) error {
 }
 
 // spawnBroker excludes Stop, so that no process starts after it.
-func (c *Cluster) spawnBroker(b *broker, flags []string, config string) (*process, error) {
+func (c *Cluster) spawnBroker(b *broker, flags []string, config string) (*child.Process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
@@ -237,12 +235,12 @@ func (c *Cluster) Stop() {
 	for _, b := range c.brokers {
 		b.mu.Lock() // a broker being started is waited for
 		if b.proc != nil {
-			b.proc.kill()
+			b.proc.Kill()
 		}
 		b.mu.Unlock()
 	}
 	if names != nil {
-		names.kill()
+		names.Kill()
 	}
 	os.RemoveAll(c.dir) //nolint:errcheck // a temporary folder
 }
@@ -258,7 +256,7 @@ func (c *Cluster) Logs(lines int) string {
 	var b strings.Builder
 	for _, f := range files {
 		rel, _ := filepath.Rel(c.dir, f)
-		fmt.Fprintf(&b, "--- %s\n%s\n", rel, lastLines(withoutSetup(tailFile(f, 256<<10)), lines))
+		fmt.Fprintf(&b, "--- %s\n%s\n", rel, child.LastLines(withoutSetup(child.Tail(f, 256<<10)), lines))
 	}
 	return b.String()
 }
@@ -292,14 +290,4 @@ func makeHome(home string) error {
 		}
 	}
 	return nil
-}
-
-// retryPorts repeats a start that lost its port to another process.
-func retryPorts(start func() error) (err error) {
-	for range 4 {
-		if err = start(); !errors.Is(err, errPortTaken) {
-			return err
-		}
-	}
-	return err
 }

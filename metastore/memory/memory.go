@@ -5,6 +5,7 @@ package memory
 import (
 	"bytes"
 	"context"
+	"maps"
 	"sort"
 	"sync"
 
@@ -156,6 +157,7 @@ func (s *Store) Join(ctx context.Context, set string, m msha.Member) (func(conte
 	if s.members[set] == nil {
 		s.members[set] = map[string]msha.Member{}
 	}
+	m.Metadata = maps.Clone(m.Metadata)
 	s.members[set][m.ID] = m
 	wake(s.joined[set])
 	var once sync.Once
@@ -189,6 +191,7 @@ func (s *Store) WatchMembers(ctx context.Context, set string) (<-chan []msha.Mem
 			s.mu.Lock()
 			list := make([]msha.Member, 0, len(s.members[set]))
 			for _, m := range s.members[set] {
+				m.Metadata = maps.Clone(m.Metadata) // the reader's own
 				list = append(list, m)
 			}
 			s.mu.Unlock()

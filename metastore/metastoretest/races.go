@@ -56,44 +56,6 @@ var raceCases = []testCase{
 			require.Equal(c, 1, won)
 		}
 	}, honoursCompareAndSet},
-	{"compare-and-set", "no update of racing writers is lost", func(c *caseRun) {
-		const writers, each = 8, 15
-		k := c.key("n")
-		var mu sync.Mutex
-		seen := map[msha.Revision]bool{}
-		for _, err := range together(writers, func(i int) error {
-			for done := 0; done < each; {
-				d, err := c.client(i).Get(c.ctx, k)
-				if err != nil && !errors.Is(err, msha.ErrNotFound) {
-					return err
-				}
-				n, _ := strconv.Atoi(string(d.Value))
-				r, err := c.client(i).Put(c.ctx, k, []byte(strconv.Itoa(n+1)), d.Revision)
-				if errors.Is(err, msha.ErrConflict) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				mu.Lock()
-				twice := seen[r]
-				seen[r] = true
-				mu.Unlock()
-				if twice {
-					return errors.New("one revision was given twice")
-				}
-				done++
-			}
-			return nil
-		}) {
-			require.NoError(c, err)
-		}
-		last := msha.Revision(0)
-		for r := range seen {
-			last = max(last, r)
-		}
-		c.holds(c.Store, msha.Document{Key: k, Value: []byte(strconv.Itoa(writers * each)), Revision: last})
-	}, honoursCompareAndSet},
 	{"compare-and-set", "of racing deleters one wins", func(c *caseRun) {
 		for round := range 10 {
 			k := c.key(strconv.Itoa(round))

@@ -22,16 +22,29 @@ import (
 	"github.com/go-msha/msha"
 )
 
-// Harness is what a driver's test provides for one case.
+// Harness is what a driver's test provides for one case. A field left out leaves out the cases that need it.
 type Harness struct {
 	Store   msha.MetaStore  // required; the case may close it
 	Second  msha.MetaStore  // another client of the same server; nil: Store
 	Members msha.Membership // nil: the driver offers none
 
 	StaleReads bool          // Get may return an older document for a while, also after an own Put
-	Unsafe     bool          // the server does not honour compare-and-set; the cases about it are left out
+	Unsafe     bool          // the server does not honour compare-and-set; the cases about it are left out, and Store must report it
 	TooLarge   int           // a document size the server refuses; 0: it has no limit
-	Patience   time.Duration // how long a change may take to be seen; 0: 10 s
+	Patience   time.Duration // how long a change may take to be seen, also after a heal or a restart; 0: 10 s
+	Writes     int           // accepted compare-and-sets of each of 8 racing writers; 0: 1,000. Lower it for slow servers only
+
+	// Cut cuts Store, Second and Members off the server, so that requests go unanswered or fail and no new connection is made, until heal
+	// is called. The server keeps running. Heal may be called once only. Nil: the cases about cuts are left out.
+	Cut func() (heal func())
+	// Restart takes the server down and up again with its documents, and returns once it accepts connections. Nil: no such cases.
+	Restart func()
+	// Outside is a client of the same server that Cut does not cut. Where it implements msha.Membership too, it watches the members.
+	// Nil: what the cases change during a cut is changed right after it.
+	Outside msha.MetaStore
+	// MemberTTL is how long the server lists a member it no longer hears of. Cuts are made shorter and longer than that. 0: the cases
+	// about members across a cut or a restart are left out.
+	MemberTTL time.Duration
 }
 
 // T is what a case needs of a *testing.T.
@@ -57,7 +70,10 @@ type caseRun struct {
 
 func cases() []testCase {
 	var all []testCase
-	for _, area := range [][]testCase{documentCases, raceCases, watchCases, largeCases, nameCases, contextCases, closeCases, memberCases} {
+	for _, area := range [][]testCase{
+		documentCases, raceCases, historyCases, watchCases, largeCases, nameCases, contextCases, closeCases, safetyCases, fencingCases,
+		memberCases, cutCases, restartCases, cutMemberCases,
+	} {
 		all = append(all, area...)
 	}
 	return all
@@ -80,6 +96,9 @@ func play(t T, c testCase, h Harness) {
 	}
 	if h.Patience <= 0 {
 		h.Patience = 10 * time.Second
+	}
+	if h.Writes <= 0 {
+		h.Writes = 1000
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -155,6 +174,16 @@ func ends[V any](c *caseRun, ch <-chan V) {
 	for {
 		if _, ok := next(c, ch); !ok {
 			return
+		}
+	}
+}
+
+// eventually checks that something becomes true within the harness' patience.
+func (c *caseRun) eventually(done func() bool, otherwise string) {
+	c.Helper()
+	for end := time.Now().Add(c.Patience); !done(); time.Sleep(pollEvery) {
+		if time.Now().After(end) {
+			require.Fail(c, otherwise)
 		}
 	}
 }

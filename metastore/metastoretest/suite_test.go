@@ -2,7 +2,6 @@ package metastoretest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -36,30 +35,55 @@ func (r *recorder) FailNow()         { runtime.Goexit() }
 func (r *recorder) Helper()          {}
 func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 
-// failing plays every case against a store and names those that failed, as area/rule.
-func failing(open func() Harness) map[string]string {
+// failing plays the cases of an area, or all, against a store of its own each, at once, and names those that failed, as area/rule.
+func failing(area string, patience time.Duration, open func() Harness) map[string]string {
+	var mu sync.Mutex
+	var all sync.WaitGroup
 	failed := map[string]string{}
 	for _, c := range cases() {
-		h := open()
-		if c.applies != nil && !c.applies(h) {
+		if area != "" && area != c.area {
 			continue
 		}
-		h.Patience = 300 * time.Millisecond
-		r, done := &recorder{}, make(chan struct{})
-		go func() {
-			defer close(done)
-			play(r, c, h)
-		}()
-		<-done
-		for _, f := range r.cleanups {
-			f()
+		h := open()
+		if c.applies != nil && !c.applies(h) {
+			_ = h.Store.Close()
+			continue
 		}
-		_ = h.Store.Close()
-		if len(r.failures) > 0 {
-			failed[c.area+"/"+c.rule] = strings.Join(r.failures, "\n")
-		}
+		h.Patience, h.Writes = patience, 60
+		all.Go(func() {
+			r, done := &recorder{}, make(chan struct{})
+			go func() {
+				defer close(done)
+				play(r, c, h)
+			}()
+			<-done
+			for _, f := range r.cleanups {
+				f()
+			}
+			_ = h.Store.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(r.failures) > 0 {
+				failed[c.area+"/"+c.rule] = strings.Join(r.failures, "\n")
+			}
+		})
 	}
+	all.Wait()
 	return failed
+}
+
+// short is the patience with stores that are known to fail.
+const short = 700 * time.Millisecond
+
+// found checks that a case of the area fails.
+func found(t *testing.T, area string, open func() Harness) {
+	t.Helper()
+	failed := failing(area, short, open)
+	require.NotEmpty(t, failed, "not found by the cases about %s", area)
+	for name := range failed {
+		t.Logf("found by %d cases, %q among them", len(failed), name)
+		break
+	}
 }
 
 // broken is a correct store with methods replaced.
@@ -97,113 +121,6 @@ func (b *broken) Watch(ctx context.Context, k string) (<-chan msha.Document, err
 		return b.watch(ctx, k)
 	}
 	return b.Store.Watch(ctx, k)
-}
-
-func TestACorrectStorePasses(t *testing.T) {
-	require.Empty(t, failing(func() Harness {
-		s := memory.New()
-		return Harness{Store: s, Members: s, TooLarge: memory.MaxValue + 1}
-	}))
-}
-
-func TestPlantedDefectsAreFound(t *testing.T) {
-	for name, plant := range map[string]func(b *broken){
-		"compare-and-set is ignored": func(b *broken) {
-			b.put = func(ctx context.Context, k string, v []byte, _ msha.Revision) (msha.Revision, error) {
-				for {
-					d, _ := b.Store.Get(ctx, k)
-					if r, err := b.Store.Put(ctx, k, v, d.Revision); !errors.Is(err, msha.ErrConflict) {
-						return r, err
-					}
-				}
-			}
-		},
-		"a watch loses its newest event": func(b *broken) {
-			b.watch = rewatch(b, func(out []msha.Document) []msha.Document {
-				if n := len(out); n > 1 && string(out[n-1].Value) == "59" {
-					return nil
-				}
-				return out[len(out)-1:]
-			})
-		},
-		"a watch goes back in time": func(b *broken) {
-			b.watch = rewatch(b, func(out []msha.Document) []msha.Document {
-				if n := len(out); n > 2 && out[n-2].Revision > 0 {
-					return []msha.Document{out[n-1], out[n-2]}
-				}
-				return out[len(out)-1:]
-			})
-		},
-		"a delete resets the revision": resetOnDelete,
-		"own reads are stale": func(b *broken) {
-			var mu sync.Mutex
-			before := map[string]msha.Document{}
-			b.put = func(ctx context.Context, k string, v []byte, r msha.Revision) (msha.Revision, error) {
-				old, _ := b.Store.Get(ctx, k)
-				mu.Lock()
-				before[k] = old
-				mu.Unlock()
-				return b.Store.Put(ctx, k, v, r)
-			}
-			b.get = func(ctx context.Context, k string) (msha.Document, error) {
-				mu.Lock()
-				old, stale := before[k]
-				delete(before, k)
-				mu.Unlock()
-				if stale && old.Revision != 0 {
-					return old, nil
-				}
-				return b.Store.Get(ctx, k)
-			}
-		},
-		"a context's error is wrapped": func(b *broken) {
-			b.get = func(ctx context.Context, k string) (msha.Document, error) {
-				d, err := b.Store.Get(ctx, k)
-				if ctx.Err() != nil {
-					err = fmt.Errorf("get %s: %w", k, err)
-				}
-				return d, err
-			}
-		},
-		"names are confused": func(b *broken) {
-			fold := func(k string) string { return strings.ReplaceAll(k, "/", ".") }
-			b.get = func(ctx context.Context, k string) (msha.Document, error) { return b.Store.Get(ctx, fold(k)) }
-			b.put = func(ctx context.Context, k string, v []byte, r msha.Revision) (msha.Revision, error) {
-				return b.Store.Put(ctx, fold(k), v, r)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			failed := failing(func() Harness {
-				b := &broken{Store: memory.New()}
-				plant(b)
-				return Harness{Store: b}
-			})
-			require.NotEmpty(t, failed)
-			t.Logf("found by %d cases", len(failed))
-		})
-	}
-}
-
-func TestAllowedStaleReadsPass(t *testing.T) {
-	require.Empty(t, failing(func() Harness {
-		b := &broken{Store: memory.New()}
-		var mu sync.Mutex
-		reads := 0
-		b.get = func(ctx context.Context, k string) (msha.Document, error) {
-			mu.Lock()
-			reads++
-			stale := reads%2 == 1
-			mu.Unlock()
-			d, err := b.Store.Get(ctx, k)
-			if err == nil && stale && d.Revision > 1 && ctx.Err() == nil {
-				d.Revision--
-				d.Value = append([]byte{}, d.Value...)
-			}
-			return d, err
-		}
-		return Harness{Store: b, StaleReads: true}
-	}))
 }
 
 // rewatch delivers what edit makes of everything seen so far, the newest last.

@@ -1,4 +1,4 @@
-package realmq
+package child
 
 import (
 	"errors"
@@ -17,12 +17,12 @@ const (
 
 var ports struct {
 	sync.Mutex
-	given map[int]bool // by this process, so that two clusters starting at once do not meet
+	given map[int]bool // by this process, so that two servers starting at once do not meet
 }
 
-// freePort returns a port p such that p+d is free on all addresses for each d of offsets. Another process may still take it first;
+// FreePort returns a port p such that p+d is free on all addresses for each d of offsets. Another process may still take it first;
 // the caller starts again with another one then.
-func freePort(offsets ...int) (int, error) {
+func FreePort(offsets ...int) (int, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	if ports.given == nil {
@@ -41,7 +41,7 @@ next:
 		}
 		return p, nil
 	}
-	return 0, fmt.Errorf("realmq: %w", errors.New("no free port between "+strconv.Itoa(portLow)+" and "+strconv.Itoa(portHigh)))
+	return 0, fmt.Errorf("no free port between %d and %d", portLow, portHigh)
 }
 
 func free(port int) bool {
@@ -50,4 +50,14 @@ func free(port int) bool {
 		return false
 	}
 	return ln.Close() == nil
+}
+
+// RetryPorts repeats, a few times, a start that lost its port to another process. start takes new ports each time.
+func RetryPorts(start func() error) (err error) {
+	for range 4 {
+		if err = start(); !errors.Is(err, ErrPortTaken) {
+			return err
+		}
+	}
+	return err
 }

@@ -1,0 +1,85 @@
+package realstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/go-msha/msha/internal/child"
+)
+
+// RnacosOptions describe an r-nacos server. The zero value, and nil, are valid.
+type RnacosOptions struct {
+	// User and Password make the server ask for them. Default: no authentication.
+	User, Password string
+	// Env is added to the environment, e.g. RUST_LOG=debug.
+	Env []string
+}
+
+// grpcOffset is where Nacos clients look for the gRPC port.
+const grpcOffset, consoleOffset = 1000, 2000
+
+// StartRnacos starts an r-nacos and returns once it serves. Addr is its HTTP address; gRPC is on that port + 1000, as Nacos clients
+// expect.
+func StartRnacos(ctx context.Context, o *RnacosOptions) (*Server, error) {
+	var opts RnacosOptions
+	if o != nil {
+		opts = *o
+	}
+	path, err := findRnacos()
+	if err != nil {
+		return nil, fmt.Errorf("realstore: %w", err)
+	}
+	return launch(ctx, "rnacos", func(s *Server) error { return opts.build(s, path) })
+}
+
+// findRnacos prefers the binary that make test-nacos built.
+func findRnacos() (string, error) {
+	cache, err := child.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	if path, err := exec.LookPath(filepath.Join(cache, "rnacos", "bin", "rnacos")); err == nil {
+		return path, nil
+	}
+	path, err := child.Find("rnacos", "run 'make test-nacos', which builds it")
+	if errors.Is(err, child.ErrMissing) {
+		return "", fmt.Errorf("%w (it is not in %s either)", err, filepath.Join(cache, "rnacos", "bin"))
+	}
+	return path, err
+}
+
+func (o RnacosOptions) build(s *Server, path string) error {
+	port, err := child.FreePort(0, grpcOffset, consoleOffset)
+	if err != nil {
+		return err
+	}
+	n, err := s.add("rnacos", port)
+	if err != nil {
+		return err
+	}
+	s.entries = s.nodes
+	n.spec.Path = path
+	n.spec.Env = append([]string{
+		"RNACOS_SDK_HOST=" + loopback,
+		"RNACOS_HTTP_PORT=" + strconv.Itoa(port),
+		"RNACOS_GRPC_PORT=" + strconv.Itoa(port+grpcOffset),
+		"RNACOS_HTTP_CONSOLE_PORT=" + strconv.Itoa(port+consoleOffset),
+		"RNACOS_RAFT_NODE_ADDR=" + loopback + ":" + strconv.Itoa(port+grpcOffset),
+		"RNACOS_CONFIG_DB_DIR=" + filepath.Join(n.dir, "data"),
+		"RNACOS_DATA_DIR=" + filepath.Join(n.dir, "data"), // a newer name that would come first
+	}, o.Env...)
+	if o.Password != "" {
+		n.spec.Env = append(n.spec.Env, "RNACOS_ENABLE_OPEN_API_AUTH=true",
+			"RNACOS_INIT_ADMIN_USERNAME="+o.User, "RNACOS_INIT_ADMIN_PASSWORD="+o.Password)
+	}
+	n.ready = func(ctx context.Context) bool {
+		_, err := call(ctx, nil, http.MethodGet, "http://"+n.addr+"/health", nil)
+		return err == nil
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package nacos
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/nacostest"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // most of the time they wait for a server or for it to be missed
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// ttl is how long the test server lists a member of a cut connection.
+const ttl = 2 * time.Second
+
+func startServer(t *testing.T, o nacostest.Options) *nacostest.Server {
+	t.Helper()
+	if o.KeepAlive == 0 {
+		o.KeepAlive = ttl * 4 / 5
+	}
+	s, err := nacostest.Start(&o)
+	require.NoError(t, err)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// quick are options for a server in the same process.
+func quick() Options {
+	return Options{KeepAlive: 500 * time.Millisecond, Poll: 5 * time.Second, RequestTimeout: 15 * time.Second, DialTimeout: 15 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func open(t *testing.T, addr string, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), addr, &o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// journal is a log that tests read.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(b)
+}
+
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+
+func (j *journal) count(message string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.buf.String(), message)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+const patience = 15 * time.Second
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	require.Eventually(t, f, patience, 5*time.Millisecond, what)
+}
+
+// await receives from a watch until the revision wanted, checking that none goes back.
+func await(t *testing.T, ch <-chan msha.Document, last, want msha.Revision) msha.Document {
+	t.Helper()
+	end := time.After(patience)
+	for {
+		select {
+		case d, ok := <-ch:
+			require.True(t, ok, "the watch ended")
+			require.GreaterOrEqual(t, d.Revision, last, "an older document after a newer one")
+			last = d.Revision
+			if d.Revision == want {
+				return d
+			}
+		case <-end:
+			require.Fail(t, "not delivered", "revision %d, last %d", want, last)
+		}
+	}
+}
+
+func put(t *testing.T, s *Store, key, value string, expect msha.Revision) msha.Revision {
+	t.Helper()
+	r, err := s.Put(context.WithoutCancel(t.Context()), key, []byte(value), expect)
+	require.NoError(t, err)
+	return r
+}

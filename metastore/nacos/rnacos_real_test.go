@@ -1,0 +1,108 @@
+//go:build real && nacos
+
+package nacos
+
+import (
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/netproxy"
+	"github.com/go-msha/msha/internal/realstore"
+	"github.com/go-msha/msha/metastore/metastoretest"
+)
+
+// through gives the options that reach a server's gRPC port by a proxy, and the proxy.
+func through(t *testing.T, addr string, o Options) (Options, *netproxy.Proxy) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	n, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	p, err := netproxy.Start(net.JoinHostPort(host, strconv.Itoa(n+portOffset)))
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	_, port, err = net.SplitHostPort(p.Addr())
+	require.NoError(t, err)
+	o.GRPCPort, err = strconv.Atoi(port)
+	require.NoError(t, err)
+	return o, p
+}
+
+// TestConformanceOfRnacos: it serves documents, watches and members, but ignores casMd5, so the store must say that it is unsafe.
+func TestConformanceOfRnacos(t *testing.T) {
+	s := realstore.Rnacos(t, nil)
+	metastoretest.Run(t, func(t *testing.T) metastoretest.Harness {
+		o, p := through(t, s.Addr(), quick())
+		store := open(t, s.Addr(), o)
+		require.ErrorIs(t, store.Safe(), msha.ErrUnsafe)
+		return metastoretest.Harness{
+			Store: store, Second: open(t, s.Addr(), o), Outside: open(t, s.Addr(), quick()), Members: store, Unsafe: true, StaleReads: true,
+			TooLarge: defaultMaxValue + 1,
+			Cut: func() func() {
+				p.Blackhole()
+				return func() {
+					p.Cut()
+					p.Heal()
+				}
+			},
+		}
+	})
+}
+
+func TestRnacosAcrossARestart(t *testing.T) {
+	t.Parallel()
+	s := realstore.Rnacos(t, nil)
+	a := open(t, s.Addr(), quick())
+	ch, err := a.Watch(t.Context(), "k")
+	require.NoError(t, err)
+	r := put(t, a, "k", "one", 0)
+	await(t, ch, 0, r)
+	members, err := a.WatchMembers(t.Context(), "agents")
+	require.NoError(t, err)
+	_, err = a.Join(t.Context(), "agents", msha.Member{ID: "a"})
+	require.NoError(t, err)
+	expect(t, members, "a")
+	require.NoError(t, s.Restart(t.Context()))
+	var last msha.Revision
+	eventually(t, "written after the restart", func() bool {
+		last, err = a.Put(t.Context(), "k", []byte("two"), r)
+		return err == nil
+	})
+	require.Equal(t, "two", string(await(t, ch, r, last).Value))
+	eventually(t, "a member again", func() bool {
+		list, err := memberSource{a}.Read(t.Context(), "agents")
+		return err == nil && len(list.Value) == 1
+	})
+}
+
+func TestRnacosWithAPassword(t *testing.T) {
+	t.Parallel()
+	s := realstore.Rnacos(t, &realstore.RnacosOptions{User: "admin1", Password: "secret-1", Env: []string{"RNACOS_API_LOGIN_ONE_MINUTE_LIMIT=10000"}})
+	o := quick()
+	o.User, o.Password = "admin1", "secret-1"
+	// The server makes its user some time after it serves; if it was not its own leader yet, only at the next start.
+	var store *Store
+	for attempt := 1; store == nil; attempt++ {
+		var err error
+		if store, err = Open(t.Context(), s.Addr(), &o); err == nil {
+			break
+		}
+		require.ErrorContains(t, err, "unknown user!")
+		require.Less(t, attempt, 20)
+		time.Sleep(time.Second)
+		if attempt%4 == 0 {
+			require.NoError(t, s.Restart(t.Context()))
+		}
+	}
+	put(t, store, "k", "v", 0)
+	require.NoError(t, store.Close())
+	o.Password, o.DialTimeout = "wrong", 5*time.Second
+	_, err := Open(t.Context(), s.Addr(), &o)
+	require.ErrorContains(t, err, "check user, password")
+	require.NotContains(t, err.Error(), "wrong\"")
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package nacos
+
+const eachWriter = 1000
