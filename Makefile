@@ -34,8 +34,7 @@ test-embedded: vet ## what needs nothing but Go
 
 .PHONY: test-nacos
 test-nacos: rnacos ## the Nacos metastore on a real r-nacos server: needs Rust's cargo the first time
-	go test -race -tags 'real nacos' -timeout 10m ./metastore/nacos/...
-	go test -race -tags 'real nacos' -run Rnacos ./internal/realstore
+	go test -race -tags 'real nacos' -run Rnacos ./metastore/nacos ./internal/realstore
 	go test -race -tags 'real nacos' -run UnsafeMetastore ./internal/e2e
 
 .PHONY: rnacos

@@ -16,6 +16,7 @@ type embedded struct{ *embedmq.Cluster }
 func (e embedded) restart(broker string) error { return e.Restart(broker, embedmq.KeepAll) }
 
 func onEmbedded(t *testing.T, names ...string) map[string]site {
+	stopShared() // these tests are parallel: those that are not, which share the real clusters, have ended
 	out := map[string]site{}
 	for _, name := range names {
 		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{"broker-" + name}, DelayLevels: delayLevels})

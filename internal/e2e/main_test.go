@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -22,9 +23,7 @@ var clientGoLeaks = []goleak.Option{
 // No package of ours may leave a goroutine behind.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, f := range atEnd {
-		f()
-	}
+	stopShared()
 	if code == 0 {
 		if err := goleak.Find(clientGoLeaks...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -34,5 +33,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// atEnd stops what scenarios share.
-var atEnd []func()
+// shared are the clusters of all scenarios on real RocketMQ: most of the time would go into starting JVMs.
+var shared struct {
+	sync.Mutex
+	sites map[string]site
+	stops []func()
+}
+
+// stopShared stops them once nobody needs them any more: an idle broker takes a third of a core.
+func stopShared() {
+	shared.Lock()
+	defer shared.Unlock()
+	for _, stop := range shared.stops {
+		stop()
+	}
+	shared.sites, shared.stops = nil, nil
+}

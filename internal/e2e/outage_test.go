@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha"
 )
 
 // outage is how long metastore servers stay dead.
@@ -71,6 +73,10 @@ func metastoreDown(t *testing.T, clusters backend, stores storeBackend, dead tim
 		w.journal.longestPause(killed, killed.Add(dead)).Round(time.Millisecond))
 
 	require.NoError(t, w.server.restart(w.ctx))
+	w.eventually("the metastore answers again", func() bool {
+		_, err := w.store.Get(w.ctx, msha.TableKey)
+		return err == nil
+	})
 	stop = w.everywhere(50, "beijing", "guangzhou")
 	w.eventually("a switch works again", func() bool {
 		status, _, failure = w.tryMove("values=guangzhou&deadline=5s")

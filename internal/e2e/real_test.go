@@ -15,9 +15,6 @@ type realSite struct{ *realmq.Cluster }
 
 func (r realSite) restart(broker string) error { return r.Restart(context.Background(), broker) }
 
-// shared are the clusters of all scenarios: most of the time would go into starting JVMs.
-var shared = map[string]site{}
-
 // onReal starts the clusters that are not running yet, all at once.
 func onReal(t *testing.T, names ...string) map[string]site {
 	type started struct {
@@ -25,9 +22,14 @@ func onReal(t *testing.T, names ...string) map[string]site {
 		c    *realmq.Cluster
 		err  error
 	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.sites == nil {
+		shared.sites = map[string]site{}
+	}
 	all, missing := make(chan started), 0
 	for _, name := range names {
-		if shared[name] != nil {
+		if shared.sites[name] != nil {
 			continue
 		}
 		missing++
@@ -39,12 +41,12 @@ func onReal(t *testing.T, names ...string) map[string]site {
 	for range missing {
 		s := <-all
 		require.NoError(t, s.err, s.name)
-		atEnd = append(atEnd, s.c.Stop)
-		shared[s.name] = realSite{s.c}
+		shared.stops = append(shared.stops, s.c.Stop)
+		shared.sites[s.name] = realSite{s.c}
 	}
 	out := map[string]site{}
 	for _, name := range names {
-		out[name] = shared[name]
+		out[name] = shared.sites[name]
 	}
 	return out
 }
