@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/go-msha/msha/internal/child"
 )
@@ -34,7 +36,41 @@ func StartRnacos(ctx context.Context, o *RnacosOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("realstore: %w", err)
 	}
-	return launch(ctx, "rnacos", func(s *Server) error { return opts.build(s, path) })
+	for attempt := 1; ; attempt++ {
+		s, err := launch(ctx, "rnacos", func(s *Server) error { return opts.build(s, path) })
+		if err != nil || opts.Password == "" {
+			return s, err
+		}
+		if err = opts.awaitUser(ctx, s); err == nil {
+			return s, nil
+		}
+		s.Stop()
+		if attempt == userStarts || ctx.Err() != nil {
+			return nil, fmt.Errorf("realstore: rnacos: %w", err)
+		}
+	}
+}
+
+const (
+	userStarts = 5 // servers
+	userLogins = 15
+	userPause  = 200 * time.Millisecond
+)
+
+// awaitUser returns once User can log in. The server makes it some time after it serves; if it was not its own leader by then, never.
+func (o RnacosOptions) awaitUser(ctx context.Context, s *Server) (err error) {
+	form := url.Values{"username": {o.User}, "password": {o.Password}}
+	for range userLogins {
+		if _, err = call(ctx, nil, http.MethodPost, "http://"+s.Addr()+"/nacos/v1/auth/login?"+form.Encode(), nil); err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(userPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("its user was not made: %w", err)
 }
 
 // findRnacos prefers the binary that make test-nacos built.
@@ -74,7 +110,7 @@ func (o RnacosOptions) build(s *Server, path string) error {
 		"RNACOS_DATA_DIR=" + filepath.Join(n.dir, "data"), // a newer name that would come first
 	}, o.Env...)
 	if o.Password != "" {
-		n.spec.Env = append(n.spec.Env, "RNACOS_ENABLE_OPEN_API_AUTH=true",
+		n.spec.Env = append(n.spec.Env, "RNACOS_ENABLE_OPEN_API_AUTH=true", "RNACOS_API_LOGIN_ONE_MINUTE_LIMIT=10000",
 			"RNACOS_INIT_ADMIN_USERNAME="+o.User, "RNACOS_INIT_ADMIN_PASSWORD="+o.Password)
 	}
 	n.ready = func(ctx context.Context) bool {

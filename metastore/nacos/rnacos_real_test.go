@@ -82,23 +82,10 @@ func TestRnacosAcrossARestart(t *testing.T) {
 
 func TestRnacosWithAPassword(t *testing.T) {
 	t.Parallel()
-	s := realstore.Rnacos(t, &realstore.RnacosOptions{User: "admin1", Password: "secret-1", Env: []string{"RNACOS_API_LOGIN_ONE_MINUTE_LIMIT=10000"}})
+	s := realstore.Rnacos(t, &realstore.RnacosOptions{User: "admin1", Password: "secret-1"})
 	o := quick()
 	o.User, o.Password = "admin1", "secret-1"
-	// The server makes its user some time after it serves; if it was not its own leader yet, only at the next start.
-	var store *Store
-	for attempt := 1; store == nil; attempt++ {
-		var err error
-		if store, err = Open(t.Context(), s.Addr(), &o); err == nil {
-			break
-		}
-		require.ErrorContains(t, err, "unknown user!")
-		require.Less(t, attempt, 20)
-		time.Sleep(time.Second)
-		if attempt%4 == 0 {
-			require.NoError(t, s.Restart(t.Context()))
-		}
-	}
+	store := open(t, s.Addr(), o)
 	put(t, store, "k", "v", 0)
 	require.NoError(t, store.Close())
 	o.Password, o.DialTimeout = "wrong", 5*time.Second
