@@ -20,6 +20,7 @@ var (
 	ErrUnsupported  = errors.New("unsupported")         // POP, static topics, broadcasting where routing is needed
 	ErrClosed       = errors.New("closed")              // the object was closed
 	ErrAborted      = errors.New("switch aborted")      // the switch was undone; the old owner keeps its term
+	ErrDenied       = errors.New("access denied")       // the cluster refuses the account, its signature, or a right it lacks
 	ErrNotConfirmed = errors.New("fence not confirmed") // an agent of the old owner did not acknowledge the fence in time
 )
 

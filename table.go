@@ -190,6 +190,7 @@ type UnitInfo struct {
 	NameServers []string `json:"nameServers"`
 	State       string   `json:"state"` // live | quarantined
 	Groups      []string `json:"groups,omitempty"`
+	Credentials string   `json:"credentials,omitempty"` // reference by which an AccessFunc finds account and TLS; never a secret
 }
 
 // Find returns a unit by name.

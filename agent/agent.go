@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type Options struct {
 	InstanceName string            // part of the client ids, to be recognized in lists; "": the host's name
 	GateWindow   time.Duration     // G of design section 7; 0: 30 s
 	PublishEvery time.Duration     // how often facts are published; 0: 1 s
+	Access       msha.AccessFunc   // account and TLS of the unit's cluster, asked when a client is made; nil: no account, plain TCP
 	Logger       *slog.Logger      // nil: slog.Default()
 }
 
@@ -41,6 +43,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.PublishEvery <= 0 {
 		out.PublishEvery = time.Second
+	}
+	if out.Access == nil {
+		out.Access = func(context.Context, msha.UnitInfo) (msha.Access, error) { return msha.Access{}, nil }
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
@@ -180,6 +185,20 @@ func (u *Unit) register(closer func(context.Context) error) error {
 	}
 	u.closers = append(u.closers, closer)
 	return nil
+}
+
+// accessTimeout bounds Options.Access: the constructors have no context in client-go's interface.
+const accessTimeout = 10 * time.Second
+
+// access is how to talk to the unit's cluster.
+func (u *Unit) access() (msha.Access, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), accessTimeout)
+	defer cancel()
+	a, err := u.opts.Access(ctx, u.info)
+	if err != nil {
+		return a, msha.Errorf("agent.access", u.info.Name, "see what Options.Access does with the reference "+strconv.Quote(u.info.Credentials), "%w", err)
+	}
+	return a, nil
 }
 
 func (u *Unit) errClosed() error {

@@ -26,16 +26,20 @@ const shutdownTimeout = 60 * time.Second
 
 // NewPushConsumer takes client-go's options and returns client-go's push consumer interface, run by the engine of package consume
 // on the unit's cluster: its handlers get only the messages this unit has to process. The name servers come from the unit
-// document and the client id is unique; both replace the ones in opts. It does not block. Start enters the roster and the unit
+// document and the client id is unique; both replace the ones in opts. It blocks for Options.Access only. Start enters the roster and the unit
 // document's list of managed groups; Shutdown drains and leaves the roster.
 func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, error) {
 	group := consume.GroupOf(opts...)
 	if group == "" {
 		return nil, msha.Errorf("agent.consumer", u.info.Name, "add consumer.WithGroupName", "%w: no group name", msha.ErrInvalid)
 	}
+	access, err := u.access()
+	if err != nil {
+		return nil, err
+	}
 	clientID := u.instance("c", group)
 	c := &managedConsumer{unit: u, group: group, member: msha.RosterMember{ClientID: clientID, Unit: u.info.Name, Groups: []string{group}}}
-	c.client = remoting.NewClient(&remoting.Options{Logger: u.log, OnRequest: c.onRequest})
+	c.client = remoting.NewClient(&remoting.Options{Logger: u.log, OnRequest: c.onRequest, Credentials: access.Credentials, TLS: access.TLS})
 	engine, err := consume.New(consume.Config{
 		Unit:         u.info.Name,
 		OtherUnits:   u.otherUnits,

@@ -26,6 +26,8 @@ type broker struct {
 	seq      int
 	alarm    func() bool
 	halves   map[int64]*record
+	journal  *journal
+	lost     int64 // bytes of the journal
 
 	members   map[string]*groupMembers
 	producers map[string]map[string]*remoting.Conn // by group and client id
@@ -82,13 +84,20 @@ func (b *broker) start(addr string) error {
 	alive := func() bool { return b.srv != nil && b.life == life }
 	ready := make(chan struct{})
 	serve := b.c.serve(b.name, alive, func(r *request) *remoting.Command {
+		if no := b.c.opts.refuse(r); no != nil {
+			return no
+		}
 		h := brokerHandlers[r.cmd.Code]
 		if h == nil {
 			return r.fail(remoting.RespRequestCodeNotSupported, " request type %d not supported", r.cmd.Code)
 		}
-		return h(b, r)
+		answer := h(b, r)
+		if err := b.journal.failure(); err != nil {
+			return r.fail(remoting.RespServiceNotAvailable, "the broker can no longer keep what it stores: %v", err)
+		}
+		return answer
 	})
-	l, err := listen(addr, gate(ready, serve), &remoting.ServerOptions{Logger: b.c.opts.Logger, OnClose: func(conn *remoting.Conn) {
+	l, err := b.c.listen(addr, gate(ready, serve), &remoting.ServerOptions{Logger: b.c.opts.Logger, OnClose: func(conn *remoting.Conn) {
 		b.c.locked(func() {
 			if alive() && !b.c.closed {
 				b.leaveConn(conn)

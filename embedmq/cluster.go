@@ -1,6 +1,7 @@
 package embedmq
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -50,6 +51,12 @@ func Start(o *Options) (*Cluster, error) {
 	for _, name := range opts.Brokers {
 		b := newBroker(c, name)
 		c.brokers[name] = b
+		var err error
+		c.locked(func() { err = b.open() }) // earlier brokers run already
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
 		if err := b.start("127.0.0.1:0"); err != nil {
 			c.Close()
 			return nil, err
@@ -97,6 +104,9 @@ func (c *Cluster) Close() {
 		s.close()
 	}
 	c.jobs.Wait()
+	for _, b := range c.brokers {
+		b.journal.close()
+	}
 }
 
 // locked runs f under the lock, then whatever f queued to be sent.
@@ -172,12 +182,15 @@ type listener struct {
 	addr netip.AddrPort
 }
 
-func listen(addr string, h remoting.Handler, o *remoting.ServerOptions) (*listener, error) {
+func (c *Cluster) listen(addr string, h remoting.Handler, o *remoting.ServerOptions) (*listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, msha.Errorf("embedmq.listen", addr, "", "%w", err)
 	}
 	l := &listener{srv: remoting.NewServer(h, o), done: make(chan struct{}), addr: ln.Addr().(*net.TCPAddr).AddrPort()}
+	if c.opts.TLS != nil {
+		ln = tls.NewListener(ln, c.opts.TLS)
+	}
 	go func() {
 		defer close(l.done)
 		_ = l.srv.Serve(ln) // ends with the error of the closed listener

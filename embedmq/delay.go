@@ -1,8 +1,6 @@
 package embedmq
 
 import (
-	"slices"
-	"sort"
 	"strconv"
 	"time"
 
@@ -31,10 +29,7 @@ func (b *broker) delay(m *remoting.Message, level int) *record {
 	m.Properties[propRealTop], m.Properties[propRealQID] = m.Topic, strconv.Itoa(m.QueueID)
 	m.Topic, m.QueueID = scheduleTopic, level-1
 	rec := b.append(m)
-	b.seq++
-	d := &delayed{b.c.opts.Clock.Now().Add(levels[level-1]), b.seq, rec}
-	i := sort.Search(len(b.pending), func(i int) bool { return b.pending[i].due.After(d.due) })
-	b.pending = slices.Insert(b.pending, i, d)
+	b.await(rec, b.c.opts.Clock.Now().Add(levels[level-1]))
 	b.arm()
 	return rec
 }
@@ -52,7 +47,8 @@ func (b *broker) arm() {
 	for len(b.pending) > 0 && !b.pending[0].due.After(now) {
 		d := b.pending[0]
 		b.pending = b.pending[1:]
-		b.deliver(d.rec)
+		b.deliver(d.rec) // a process that dies here delivers it again
+		b.journal.keep(entryDone, nil, "offset", itoa(d.rec.phys))
 	}
 	if len(b.pending) == 0 {
 		return

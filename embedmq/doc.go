@@ -1,6 +1,7 @@
 // Package embedmq is an in-process RocketMQ cluster: a name server and one or more master brokers that speak the remoting
 // protocol over TCP on 127.0.0.1, so that unmodified clients work against it. It is to RocketMQ what miniredis is to Redis:
-// everything lives in memory, time can be injected, and faults are values.
+// everything lives in memory, or in memory and a folder (Options.Dir), time can be injected, and faults are values. Options.Accounts and
+// Options.TLS close it to strangers.
 //
 //	c, err := embedmq.Start(nil)
 //	defer c.Close()

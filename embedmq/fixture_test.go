@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/embedmq"
 	"github.com/go-msha/msha/internal/remoting"
 )
@@ -28,6 +29,11 @@ type fixture struct {
 
 func start(t *testing.T, o *embedmq.Options) *fixture {
 	t.Helper()
+	return startAs(t, o, msha.Credentials{})
+}
+
+func startAs(t *testing.T, o *embedmq.Options, who msha.Credentials) *fixture {
+	t.Helper()
 	c, err := embedmq.Start(o)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -35,7 +41,7 @@ func start(t *testing.T, o *embedmq.Options) *fixture {
 	var cancel context.CancelFunc
 	f.ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	f.client = remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler), OnRequest: func(_ string, cmd *remoting.Command) *remoting.Command {
+	f.client = remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler), Credentials: who, OnRequest: func(_ string, cmd *remoting.Command) *remoting.Command {
 		f.asked <- cmd
 		return nil
 	}, OnDrop: func(addr string) { f.drops <- addr }})

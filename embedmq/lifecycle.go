@@ -72,8 +72,9 @@ func (b *broker) cut(t Tail) {
 		if topic == scheduleTopic || t.topics != nil && !t.topics[topic] {
 			continue
 		}
-		for _, q := range qs {
+		for id, q := range qs {
 			q.recs = q.recs[: len(q.recs)-min(t.lose, len(q.recs)) : len(q.recs)-min(t.lose, len(q.recs))]
+			b.journal.keep(entryMax, nil, queueFields(topic, id, q.max())...)
 		}
 	}
 	b.compact()
@@ -91,6 +92,7 @@ func (c *Cluster) RaiseMinOffset(rq remoting.Queue, off int64) error {
 		}
 		q := b.queue(rq.Topic, rq.ID)
 		q.raiseMin(off)
+		b.journal.keep(entryMin, nil, queueFields(rq.Topic, rq.ID, off)...)
 		b.compact()
 		b.touch(q)
 	})

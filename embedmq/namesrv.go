@@ -33,7 +33,7 @@ var nameServerHandlers = map[int]func(*nameServer, *request) *remoting.Command{
 func startNameServer(c *Cluster) (*nameServer, error) {
 	ns := &nameServer{c: c, brokers: map[string]string{}, topics: map[string]map[string]topicConfig{}, values: map[kvKey]string{}}
 	always := func() bool { return true }
-	l, err := listen("127.0.0.1:0", c.serve(NameServer, always, func(r *request) *remoting.Command {
+	l, err := c.listen("127.0.0.1:0", c.serve(NameServer, always, func(r *request) *remoting.Command {
 		h := nameServerHandlers[r.cmd.Code]
 		if h == nil {
 			return r.fail(remoting.RespRequestCodeNotSupported, " request type %d not supported", r.cmd.Code)

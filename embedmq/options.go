@@ -1,6 +1,7 @@
 package embedmq
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,9 @@ type Options struct {
 	MaxPullBytes     int             // bytes in one answer to a pull; default 256 KiB
 	ClientExpiry     time.Duration   // a client without heartbeat for this long is dropped from its groups; default 120s
 	LockExpiry       time.Duration   // a queue lock that was not renewed for this long is free; default 60s
+	Dir              string          // folder where the brokers keep what they store, for one cluster at a time; default: memory only
+	Accounts         []Account       // who may use the brokers; default (nil): everybody, without signatures
+	TLS              *tls.Config     // of the name server and the brokers, which then speak nothing else; default: plain TCP
 }
 
 func defaultDelayLevels() []time.Duration {
@@ -90,6 +94,16 @@ func (o *Options) validate() error {
 	}
 	if o.DefaultQueues < 0 || o.MaxMessageSize < 0 || o.MaxPullMessages < 0 || o.MaxPullBytes < 0 || o.ClientExpiry < 0 || o.LockExpiry < 0 {
 		bad("negative limit")
+	}
+	keys := map[string]bool{}
+	for _, a := range o.Accounts {
+		if a.AccessKey == "" || a.SecretKey == "" || keys[a.AccessKey] {
+			bad("account %q has no access key or no secret key, or is repeated", a.AccessKey)
+		}
+		keys[a.AccessKey] = true
+	}
+	if o.TLS != nil && len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil {
+		bad("TLS without a certificate")
 	}
 	for i, d := range o.DelayLevels {
 		if d < 0 {

@@ -40,6 +40,7 @@ func (b *broker) findGroup(name string) *groupConfig {
 	if g == nil {
 		g = newGroup(name)
 		b.groups[name] = g
+		b.journal.keepJSON(entryGroup, g)
 	}
 	return g
 }
@@ -51,6 +52,7 @@ func (b *broker) createGroup(r *request) *remoting.Command {
 		return r.fail(remoting.RespSystemError, "subscription group does not decode: %v", err)
 	}
 	b.groups[g.Name] = g
+	b.journal.keepJSON(entryGroup, g)
 	return r.ok(nil)
 }
 
@@ -59,16 +61,20 @@ func (b *broker) deleteGroup(r *request) *remoting.Command {
 	if bad := r.need("groupName"); bad != nil {
 		return bad
 	}
-	name := r.str("groupName")
+	b.dropGroup(r.str("groupName"), r.bool("cleanOffset"))
+	b.journal.keep(entryNoGroup, nil, "group", r.str("groupName"), "cleanOffset", r.str("cleanOffset"))
+	return r.ok(nil)
+}
+
+func (b *broker) dropGroup(name string, cleanOffset bool) {
 	delete(b.groups, name)
-	if r.bool("cleanOffset") {
+	if cleanOffset {
 		for k := range b.offsets {
 			if k.group == name {
 				delete(b.offsets, k)
 			}
 		}
 	}
-	return r.ok(nil)
 }
 
 // allGroups serves GET_ALL_SUBSCRIPTIONGROUP_CONFIG.

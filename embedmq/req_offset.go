@@ -43,8 +43,13 @@ func (b *broker) updateOffset(r *request) *remoting.Command {
 	if b.groups[key.group] == nil {
 		return r.fail(remoting.RespSubscriptionGroupAbsent, "Group %s not exist!", key.group)
 	}
-	b.offsets[key] = r.int64("commitOffset")
+	b.commit(key, r.int64("commitOffset"))
 	return r.ok(nil)
+}
+
+func (b *broker) commit(key offsetKey, offset int64) {
+	b.offsets[key] = offset
+	b.journal.keep(entryOffset, nil, append(queueFields(key.topic, key.queue, offset), "group", key.group)...)
 }
 
 // allOffsets serves GET_ALL_CONSUMER_OFFSET.

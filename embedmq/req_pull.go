@@ -51,7 +51,7 @@ func (b *broker) pullNow(r *request, mayHold bool) *remoting.Command {
 	offset := r.int64("queueOffset")
 	code, next, recs := q.read(offset, filter, b.pullLimits(r))
 	if flags&pullCommit != 0 && mayHold {
-		b.offsets[offsetKey{group, topic, id}] = r.int64("commitOffset")
+		b.commit(offsetKey{group, topic, id}, r.int64("commitOffset"))
 	}
 	if code == remoting.RespPullNotFound && mayHold && flags&pullSuspend != 0 && !r.cmd.IsOneway() {
 		b.hold(r, q, offset, filter, time.Duration(r.int64("suspendTimeoutMillis"))*time.Millisecond)

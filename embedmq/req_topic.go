@@ -42,6 +42,12 @@ func (b *broker) deleteTopic(r *request) *remoting.Command {
 	if b.isSystemTopic(name) {
 		return r.fail(remoting.RespSystemError, "The topic[%s] is conflict with system topic.", name)
 	}
+	b.dropTopic(name)
+	b.journal.keep(entryNoTopic, nil, "topic", name)
+	return r.ok(nil)
+}
+
+func (b *broker) dropTopic(name string) {
 	delete(b.topics, name)
 	for _, q := range b.queues[name] {
 		q.recs = nil
@@ -54,7 +60,6 @@ func (b *broker) deleteTopic(r *request) *remoting.Command {
 		}
 	}
 	b.compact()
-	return r.ok(nil)
 }
 
 // getTopicConfig serves GET_TOPIC_CONFIG.

@@ -46,5 +46,6 @@ func (b *broker) endTransaction(r *request) *remoting.Command {
 		return r.ok(nil) // not decided yet
 	}
 	delete(b.halves, phys)
+	b.journal.keep(entryDone, nil, "offset", itoa(phys))
 	return r.ok(nil)
 }

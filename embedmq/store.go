@@ -71,6 +71,7 @@ func (b *broker) append(m *remoting.Message) *record {
 	enc := remoting.AppendMessage(nil, m)
 	r := &record{topic: m.Topic, queue: m.QueueID, offset: m.QueueOffset, phys: m.CommitLogOffset, stored: m.StoreTimestamp,
 		tags: tagCode(m.Properties[propTags]), enc: enc}
+	b.journal.keep(entryMessage, enc)
 	b.nextPhys += int64(len(enc))
 	q.recs = append(q.recs, r)
 	b.log = append(b.log, r)

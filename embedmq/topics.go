@@ -64,6 +64,7 @@ func (b *broker) setTopic(t *topicConfig) *topicConfig {
 		t.Attributes = map[string]string{}
 	}
 	b.topics[t.Name] = t
+	b.journal.keepJSON(entryTopic, t)
 	b.c.ns.register(b, t)
 	return t
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
-	"github.com/go-msha/msha/internal/remoting"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -18,11 +17,11 @@ type clusters struct {
 	tables   *tables
 	registry *registry
 	id       string // of this manager, in the logs
+	access   msha.AccessFunc
 	log      *slog.Logger
-	client   *remoting.Client
 
 	mu   sync.Mutex
-	logs map[string]*unitLog // by unit and its name servers
+	logs map[string]*unitLog // by unit
 }
 
 var (
@@ -30,11 +29,17 @@ var (
 	_ switchplan.Facts   = (*clusters)(nil)
 )
 
-func newClusters(t *tables, r *registry, id string, log *slog.Logger) *clusters {
-	return &clusters{tables: t, registry: r, id: "manager@" + id, log: log, client: remoting.NewClient(&remoting.Options{Logger: log}), logs: map[string]*unitLog{}}
+func newClusters(t *tables, r *registry, id string, access msha.AccessFunc, log *slog.Logger) *clusters {
+	return &clusters{tables: t, registry: r, id: "manager@" + id, access: access, log: log, logs: map[string]*unitLog{}}
 }
 
-func (c *clusters) close() { c.client.Close() }
+func (c *clusters) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.logs {
+		l.client.Close()
+	}
+}
 
 // unit is a unit's log, the names of the other units and the unit's entry in the unit document.
 func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, msha.UnitInfo, error) {
@@ -47,13 +52,21 @@ func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, m
 		return nil, nil, info, msha.Errorf("switch.facts", name, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 	}
 	others := slices.DeleteFunc(units.Names(), func(other string) bool { return other == name })
-	key := name + " " + strings.Join(info.NameServers, ";")
+	access, err := c.access(ctx, info)
+	if err != nil {
+		return nil, nil, info, msha.Errorf("switch.access", name, "see what Options.Access does with the unit", "%w", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.logs[key] == nil {
-		c.logs[key] = newUnitLog(name, remoting.NewCluster(info.NameServers, c.client), c.log)
+	l := c.logs[name]
+	if l == nil || !l.reaches(info, access) {
+		if l != nil {
+			l.client.Close()
+		}
+		l = newUnitLog(info, access, c.log)
+		c.logs[name] = l
 	}
-	return c.logs[key], others, info, nil
+	return l, others, info, nil
 }
 
 // Acks implements switchplan.Cluster.

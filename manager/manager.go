@@ -24,6 +24,7 @@ type Options struct {
 	TakeOverTimeout time.Duration      // how long /switch waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration      // an order unchanged for so long is finished by this manager; 0: 3 s
 	CloseTimeout    time.Duration      // how long Close waits for running switches before it cuts them short; 0: 10 s
+	Access          msha.AccessFunc    // account and TLS of each unit's cluster; nil: no account, plain TCP
 	Logger          *slog.Logger       // nil: slog.Default()
 	Observer        switchplan.Observer
 }
@@ -41,6 +42,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.ResumeAfter <= 0 {
 		out.ResumeAfter = 3 * time.Second
+	}
+	if out.Access == nil {
+		out.Access = func(context.Context, msha.UnitInfo) (msha.Access, error) { return msha.Access{}, nil }
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
@@ -84,7 +88,7 @@ func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error
 		return nil, err
 	}
 	m.id = newID()
-	m.clusters = newClusters(m.tables, m.registry, m.id, opts.Logger)
+	m.clusters = newClusters(m.tables, m.registry, m.id, opts.Access, opts.Logger)
 	steps := map[string]msha.Step{}
 	for _, s := range opts.Steps {
 		steps[s.Name] = s

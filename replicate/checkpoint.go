@@ -78,7 +78,7 @@ func (r *Replicator) saveCheckpoints(ctx context.Context) {
 	defer cancel()
 	byTarget := map[string]map[remoting.Queue]int64{}
 	for _, p := range r.list("") {
-		if next, located, _ := p.state(); located {
+		if next, located, _ := p.state(); located && p.turn.look() != doubt { // not after a freeze: another process may be further
 			if byTarget[p.unit] == nil {
 				byTarget[p.unit] = map[remoting.Queue]int64{}
 			}
@@ -114,18 +114,23 @@ func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions m
 
 // loadCheckpoint finds the position of one queue; ok is false if none was stored.
 func (r *Replicator) loadCheckpoint(ctx context.Context, unit string, q remoting.Queue) (next int64, ok bool, err error) {
-	key := checkpointKey(r.origin, unit)
-	doc, err := r.store.Get(ctx, key)
-	if errors.Is(err, msha.ErrNotFound) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, err
-	}
-	c, err := parseCheckpoint(key, doc.Value)
+	c, err := r.readCheckpoint(ctx, unit)
 	if err != nil {
 		return 0, false, err
 	}
 	next, ok = c.find(q)
 	return next, ok, nil
+}
+
+// readCheckpoint gives the stored positions of one target; an empty one if there are none.
+func (r *Replicator) readCheckpoint(ctx context.Context, unit string) (checkpoint, error) {
+	key := checkpointKey(r.origin, unit)
+	doc, err := r.store.Get(ctx, key)
+	if errors.Is(err, msha.ErrNotFound) {
+		return checkpoint{}, nil
+	}
+	if err != nil {
+		return checkpoint{}, err
+	}
+	return parseCheckpoint(key, doc.Value)
 }

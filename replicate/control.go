@@ -23,7 +23,7 @@ func (r *Replicator) list(topic string) []*pipe {
 	return out
 }
 
-// Lag asks the origin how far each copy is behind. A queue that stopped has Err set.
+// Lag asks the origin how far each copy is behind, of the queues that this process copies. A queue that stopped has Err set.
 func (r *Replicator) Lag(ctx context.Context) ([]msha.QueueLag, error) {
 	var out []msha.QueueLag
 	for _, p := range r.list("") {
@@ -55,15 +55,19 @@ func (r *Replicator) setPaused(topic string, on bool) {
 	}
 }
 
-// syncPoll is how often Sync looks at the pipes' positions in memory.
-const syncPoll = 5 * time.Millisecond
+// syncPoll is how often Sync looks at the pipes' positions in memory, syncLook how often it reads the tails of others' pipes.
+const (
+	syncPoll = 5 * time.Millisecond
+	syncLook = 100 * time.Millisecond
+)
 
-// Sync blocks until every message the origin's queues of a topic hold now is copied to every target, or ctx ends. It needs Run.
-// It returns the error of a queue that stopped.
+// Sync blocks until every message the origin's queues of a topic hold now is copied to every target, by this process or others, or ctx
+// ends. It needs Run. It returns the error of a queue that stopped here; one that stopped in another process is waited for.
 func (r *Replicator) Sync(ctx context.Context, topic string) error {
 	tick := time.NewTicker(syncPoll)
 	defer tick.Stop()
 	var goals map[pipeKey]int64
+	var looked time.Time
 	for {
 		done, err := false, error(nil)
 		if goals == nil {
@@ -71,6 +75,10 @@ func (r *Replicator) Sync(ctx context.Context, topic string) error {
 		}
 		if err == nil && goals != nil {
 			done, err = r.reached(goals)
+			if err == nil && !done && time.Since(looked) >= syncLook {
+				r.reachedElsewhere(ctx, goals)
+				looked = time.Now()
+			}
 		}
 		if done || err != nil {
 			return err
@@ -85,7 +93,7 @@ func (r *Replicator) Sync(ctx context.Context, topic string) error {
 
 // goals are the ends of all queues of a topic for all targets, whether their pipes exist yet or not; nil before Run knows the origin.
 func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64, error) {
-	origin := r.known(r.origin)()
+	origin := r.sites.known(r.origin)
 	if origin == nil {
 		return nil, nil
 	}
@@ -110,21 +118,48 @@ func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64
 	return goals, nil
 }
 
+// reached removes the goals that this process's pipes have reached, and reports whether none is left.
 func (r *Replicator) reached(goals map[pipeKey]int64) (bool, error) {
-	all := true
 	for key, goal := range goals {
 		r.mu.Lock()
 		p := r.pipes[key]
 		r.mu.Unlock()
 		if p == nil {
-			all = false
 			continue
 		}
 		next, located, err := p.state()
 		if isFinal(err) {
 			return false, err
 		}
-		all = all && located && next >= goal
+		if located && next >= goal {
+			delete(goals, key)
+		}
 	}
-	return all, nil
+	return len(goals) == 0, nil
+}
+
+// reachedElsewhere removes the goals that the tails of replica queues show to be reached, where another process copies. What cannot be
+// looked up stays.
+func (r *Replicator) reachedElsewhere(ctx context.Context, goals map[pipeKey]int64) {
+	for key, goal := range goals {
+		remote := r.sites.known(key.unit)
+		if remote == nil || !r.sharing.elsewhere(share{key.unit, key.queue.Topic, key.queue.Broker}) {
+			continue
+		}
+		doc, err := r.store.Get(ctx, r.layoutKey(key.unit))
+		if err != nil {
+			continue
+		}
+		layout, err := parseLayout(doc.Key, doc.Value)
+		if err != nil {
+			continue
+		}
+		target, ok := layout.find(key.queue)
+		if !ok {
+			continue
+		}
+		if tail, _, err := lastCopy(ctx, remote, target, r.opts.BatchMessages); err == nil && nextOf(tail) >= goal {
+			delete(goals, key)
+		}
+	}
 }

@@ -20,6 +20,8 @@ const (
 	Skip                  // report the range and go on behind it
 )
 
+const defaultLease = 15 * time.Second
+
 // Options of New. The zero value is valid.
 type Options struct {
 	Targets       []string      // units to copy to; nil: every other unit of the unit document
@@ -29,9 +31,14 @@ type Options struct {
 	BatchMessages int           // most messages in one send; 0: 256
 	BatchBytes    int           // most bytes in one send, at most 4 MiB; 0: 1 MiB
 	OnGap         GapPolicy
-	Logger        *slog.Logger // nil: slog.Default()
+	// Lease is how long the other replicators of the origin wait for this one if it falls silent, plus a fifth, before they take over its
+	// work; a process recognized as dead on their own machine is not waited for. 0: 15 s.
+	Lease  time.Duration
+	Access msha.AccessFunc // account and TLS of each unit's cluster; nil: no account, plain TCP
+	Logger *slog.Logger    // nil: slog.Default()
 
 	timeout time.Duration // of one send or look at a queue; 0: 10 s
+	noPlace bool          // the process cannot be recognized as dead by others on its machine
 }
 
 func (o *Options) withDefaults() Options {
@@ -51,8 +58,14 @@ func (o *Options) withDefaults() Options {
 	if d.BatchBytes <= 0 {
 		d.BatchBytes = 1 << 20
 	}
+	if d.Lease == 0 {
+		d.Lease = defaultLease
+	}
 	if d.timeout <= 0 {
 		d.timeout = callTimeout
+	}
+	if d.Access == nil {
+		d.Access = noAccess
 	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()
@@ -68,6 +81,9 @@ func (o *Options) validate(origin string) error {
 	}
 	if o.BatchBytes > maxBatch {
 		problems = append(problems, fmt.Sprintf("BatchBytes is %d, brokers take at most %d", o.BatchBytes, maxBatch))
+	}
+	if o.Lease < 0 {
+		problems = append(problems, "Lease is negative")
 	}
 	for _, pattern := range slices.Concat(o.Topics, o.Deny) {
 		if _, err := path.Match(pattern, ""); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -30,17 +31,18 @@ type pipe struct {
 	checkpoint     func(ctx context.Context) (next int64, ok bool, err error)
 	opts           *Options
 	log            *slog.Logger
+	turn           *turn // the right to send
 
 	mu      sync.Mutex
 	located bool
-	copied  int64 // next origin offset to copy
+	copied  int64 // next origin offset to copy; before it is located, what the owner before has copied at least
 	err     error
 	paused  chan struct{} // closed on resume; nil: not paused
 }
 
 // run copies until ctx ends; a gap that the policy does not allow to skip stops it earlier.
 func (p *pipe) run(ctx context.Context) {
-	backoff, lost := firstBackoff, false
+	backoff, lost, met := firstBackoff, false, 0
 	for ctx.Err() == nil {
 		progressed, err := p.session(ctx)
 		if ctx.Err() != nil {
@@ -56,15 +58,35 @@ func (p *pipe) run(ctx context.Context) {
 		}
 		lost = true
 		if progressed {
-			backoff, lost = firstBackoff, false
+			backoff, lost, met = firstBackoff, false, 0
 		}
-		select {
-		case <-time.After(backoff):
-		case <-ctx.Done():
+		if errors.Is(err, errForeign) {
+			p.listen(ctx, met)
+			met++
+			continue
 		}
+		sleep(ctx, backoff)
 		backoff = min(2*backoff, lastBackoff)
 		p.origin().Forget()
 		p.remote().Forget()
+	}
+}
+
+// maxListen bounds how often the time to listen doubles.
+const maxListen = 5
+
+// listen keeps silent until the replica queue has not grown for a while, or the lease is trusted. Two processes that cannot reach the
+// metastore both come here when they have met: who wakes first copies, the other one
+// hears it. Each time they meet without having copied anything in between they wait longer.
+func (p *pipe) listen(ctx context.Context, met int) {
+	for ctx.Err() == nil && p.turn.look() != trusted {
+		before, err := p.remote().MaxOffset(ctx, p.target)
+		d := p.opts.Lease << min(met, maxListen)
+		p.turn.pause(ctx, d+rand.N(d))
+		after, afterErr := p.remote().MaxOffset(ctx, p.target)
+		if err == nil && afterErr == nil && before == after {
+			return
+		}
 	}
 }
 
@@ -74,6 +96,8 @@ type finalError struct{ error }
 func (e finalError) Unwrap() error { return e.error }
 
 func isFinal(err error) bool { return errors.As(err, new(finalError)) }
+
+func (p *pipe) share() share { return share{p.unit, p.source.Topic, p.source.Broker} }
 
 func (p *pipe) setCopied(next int64) {
 	p.mu.Lock()

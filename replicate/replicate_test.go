@@ -17,7 +17,12 @@ import (
 	"github.com/go-msha/msha/metastore/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if replicateIfChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // site is one unit's embedded cluster with a client of its own.
 type site struct {

@@ -19,6 +19,7 @@ type pulled struct {
 type session struct {
 	*pipe
 	origin, remote *remoting.Cluster // pinned
+	end            int64             // of the replica queue, as it must be if nobody else writes there
 }
 
 // session reads the tail, then copies until something fails. Every failed send ends it, because only the tail tells whether an
@@ -149,28 +150,34 @@ func (s *session) send(ctx context.Context, b []*remoting.Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	right, err := s.mayWrite(ctx)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.timeout)
 	defer cancel()
-	var err error
+	var stored *remoting.SendResult
 	if len(b) == 1 && !fitsBatch(b[0]) {
-		_, err = s.remote.Send(ctx, s.target, producerGroup, b[0])
+		stored, err = s.remote.Send(ctx, s.target, producerGroup, b[0])
 	} else {
-		_, err = s.remote.SendBatch(ctx, s.target, producerGroup, b)
+		stored, err = s.remote.SendBatch(ctx, s.target, producerGroup, b)
 	}
-	if errors.Is(err, remoting.ErrStored) {
-		return nil
+	if err != nil && !errors.Is(err, remoting.ErrStored) || stored == nil {
+		return err
 	}
-	return err
+	return s.wrote(stored.QueueOffset, len(b), right)
 }
 
 // locate finds the next offset to copy from the tail of the replica queue.
 func (s *session) locate(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.timeout)
 	defer cancel()
-	tail, ever, err := lastMessage(ctx, s.remote, s.target)
+	tail, end, err := s.settledTail(ctx)
 	if err != nil {
 		return 0, err
 	}
+	s.end = end
+	ever := end > 0
 	low, err := s.origin.MinOffset(ctx, s.source)
 	if err != nil {
 		return 0, err
@@ -237,20 +244,6 @@ func (s *session) startGroupsAtZero(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// lastMessage reads the end of a queue; nil if it holds nothing, and ever says whether it held something before.
-func lastMessage(ctx context.Context, c *remoting.Cluster, q remoting.Queue) (m *remoting.Message, ever bool, err error) {
-	low, err := c.MinOffset(ctx, q)
-	if err != nil {
-		return nil, false, err
-	}
-	high, err := c.MaxOffset(ctx, q)
-	if err != nil || high <= low {
-		return nil, high > 0, err
-	}
-	m, err = messageAt(ctx, c, q, high-1)
-	return m, true, err
 }
 
 func messageAt(ctx context.Context, c *remoting.Cluster, q remoting.Queue, offset int64) (*remoting.Message, error) {

@@ -4,6 +4,7 @@ package contract
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -33,6 +35,9 @@ type Target struct {
 	LockTime   time.Duration // how long queue locks last
 	Kill       func() error  // the broker; stored data stays
 	Restart    func() error
+
+	Credentials msha.Credentials // of an administrator, where there is access control
+	TLS         *tls.Config
 }
 
 // Scenario is a script with its assertions.
@@ -91,6 +96,8 @@ func Run(t *testing.T, target Target, scenarios ...Scenario) {
 	}
 }
 
+var silent = slog.New(slog.DiscardHandler)
+
 // env is what a scenario works with.
 type env struct {
 	*testing.T
@@ -113,7 +120,7 @@ func newEnv(t *testing.T, target Target) *env {
 
 // newClient is one more client process in the eyes of the broker; it is closed with the test.
 func (e *env) newClient(asked chan *remoting.Command) *remoting.Client {
-	c := remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler), OnRequest: func(_ string, cmd *remoting.Command) *remoting.Command {
+	c := remoting.NewClient(&remoting.Options{Logger: silent, Credentials: e.Credentials, TLS: e.TLS, OnRequest: func(_ string, cmd *remoting.Command) *remoting.Command {
 		if asked != nil {
 			select {
 			case asked <- cmd:

@@ -93,7 +93,7 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	w.store = w.connect()
 	units := &msha.Units{}
 	for _, name := range names {
-		units.Units = append(units.Units, msha.UnitInfo{Name: name, NameServers: []string{w.sites[name].NameServer()}, State: "live"})
+		units.Units = append(units.Units, msha.UnitInfo{Name: name, NameServers: []string{w.sites[name].NameServer()}, Credentials: w.reference(name), State: "live"})
 		w.createTopic(name, w.topic, 4)
 	}
 	table, err := route.New(names, values)
@@ -102,7 +102,7 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	for _, name := range names {
 		w.replicate(name)
 	}
-	w.manager, err = manager.New(ctx, w.connect(), &manager.Options{Logger: w.log})
+	w.manager, err = manager.New(ctx, w.connect(), &manager.Options{Logger: w.log, Access: access})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.manager.Close()) })
 	w.http = httptest.NewServer(w.manager)
@@ -141,7 +141,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 func (w *world) cluster(unit string) (*remoting.Cluster, func()) {
-	client := remoting.NewClient(&remoting.Options{Logger: w.log})
+	client := remoting.NewClient(&remoting.Options{Logger: w.log, Credentials: account(w.reference(unit))})
 	return remoting.NewCluster([]string{w.sites[unit].NameServer()}, client), client.Close
 }
 
@@ -157,7 +157,7 @@ func (w *world) createTopic(unit, name string, queues int) {
 }
 
 func (w *world) replicate(origin string) {
-	r, err := replicate.New(origin, w.connect(), &replicate.Options{Topics: []string{w.topic}, Discover: 200 * time.Millisecond, Logger: w.log})
+	r, err := replicate.New(origin, w.connect(), &replicate.Options{Topics: []string{w.topic}, Discover: 200 * time.Millisecond, Logger: w.log, Access: access})
 	require.NoError(w, err)
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan error, 1)
@@ -176,7 +176,7 @@ func (w *world) join(unit string, change ...func(*member)) *member {
 		f(m)
 	}
 	var err error
-	m.unit, err = agent.Join(w.ctx, unit, w.connect(), &agent.Options{Logger: w.log.With("member", m.name)})
+	m.unit, err = agent.Join(w.ctx, unit, w.connect(), &agent.Options{Logger: w.log.With("member", m.name), Access: access})
 	require.NoError(w, err)
 	m.consumer, err = m.unit.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 	require.NoError(w, err)
@@ -227,7 +227,7 @@ func slow(d time.Duration) func(*member) { return func(m *member) { m.latency = 
 // produce returns a function that sends messages of a unit one by one.
 func (w *world) produce(unit string) func(value string, n int) {
 	w.Helper()
-	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log})
+	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log, Access: access})
 	require.NoError(w, err)
 	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(3))
 	require.NoError(w, err)

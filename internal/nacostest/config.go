@@ -103,6 +103,10 @@ func (c *call) tryPublish() *rpc_response.Response {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.config(k)
+	if !d.exists && c.Server.faults.FailedInserts > 0 {
+		c.Server.faults.FailedInserts--
+		return failed(codeFail, "The Raft Group [nacos_config] did not find the Leader node")
+	}
 	if !d.exists && c.faults.SloppyInserts {
 		c.mu.Unlock()
 		time.Sleep(2 * time.Millisecond) // between looking for the row and inserting it
@@ -112,6 +116,9 @@ func (c *call) tryPublish() *rpc_response.Response {
 		}
 	}
 	if d.exists && req.CasMd5 != "" && !c.faults.IgnoreCas && req.CasMd5 != md5Hex(d.content) {
+		if c.faults.SilentCas {
+			return nil
+		}
 		return failed(codeFail, "Cas publish fail, server md5 may have changed.")
 	}
 	c.replace(k, d, true, req.Content)
@@ -148,6 +155,9 @@ func (c *call) query(refused *rpc_response.Response) rpc_response.IResponse {
 	req, bad := decode(c, rpc_request.NewConfigQueryRequest("", "", ""))
 	if bad == nil {
 		bad = checkName(req.ConfigRequest)
+	}
+	if bad == nil && c.faults.BusyReads {
+		bad = failed(codeBusy, "requested file is being modified, please try later.")
 	}
 	if bad != nil {
 		answer.Response = bad

@@ -84,6 +84,19 @@ func TestSloppyInsertsTellBothThatTheySucceeded(t *testing.T) {
 	require.GreaterOrEqual(t, succeeded, 1)
 }
 
+func TestPublishesAndReadsThatFail(t *testing.T) {
+	s := start(t, &Options{Faults: Faults{FailedInserts: 1, SilentCas: true}})
+	c := dial(t, s, "config")
+	require.Contains(t, c.publish("one", "").Message, "did not find the Leader node")
+	require.True(t, c.publish("one", "").Success)
+	require.True(t, c.publish("two", md5Hex("other")).Success)
+	require.Equal(t, "one", c.query(), "it only says so")
+	require.True(t, c.publish("two", md5Hex("one")).Success)
+	require.Equal(t, "two", c.query())
+	s.Set(func(f *Faults) { f.BusyReads = true })
+	require.Equal(t, codeBusy, c.ask(rpc_request.NewConfigQueryRequest("g", "d", ""), nil).ErrorCode)
+}
+
 func TestLimitsAndNames(t *testing.T) {
 	s := start(t, &Options{MaxContent: 10, Namespaces: []string{"known"}})
 	c := dial(t, s, "config")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	pb "github.com/nacos-group/nacos-sdk-go/v2/api/grpc"
@@ -21,7 +23,7 @@ type conn struct {
 	out    chan *pb.Payload
 	end    context.CancelCauseFunc
 	active time.Time
-	asked  bool // for a sign of life, since active
+	asked  time.Time // for a sign of life, since active; zero: not yet
 }
 
 var (
@@ -118,11 +120,21 @@ func (s *Server) forget(c *conn) {
 	}
 }
 
+// ForgetConnections forgets the clients' connections, with what they had registered, and leaves them open, as a proxy before the server can.
+func (s *Server) ForgetConnections() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.conns))
+	s.mu.Unlock()
+	for _, c := range all {
+		s.forget(c)
+	}
+}
+
 func (s *Server) touch(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.conns[id]; c != nil {
-		c.active, c.asked = time.Now(), false
+		c.active, c.asked = time.Now(), time.Time{}
 	}
 }
 
@@ -151,12 +163,12 @@ func (s *Server) expire(done <-chan struct{}) {
 		}
 		s.mu.Lock()
 		for _, c := range s.conns {
-			switch silent := time.Since(c.active); {
-			case silent > s.opts.KeepAlive*5/4:
-				c.end(errSilent)
-			case silent > s.opts.KeepAlive && !c.asked:
-				c.asked = true
+			switch {
+			case c.asked.IsZero() && time.Since(c.active) > s.opts.KeepAlive:
+				c.asked = time.Now()
 				s.push(c, "ClientDetectionRequest", &rpc_request.ClientDetectionRequest{InternalRequest: rpc_request.NewInternalRequest()})
+			case !c.asked.IsZero() && time.Since(c.asked) > s.opts.KeepAlive/4:
+				c.end(errSilent)
 			}
 		}
 		s.mu.Unlock()

@@ -18,6 +18,8 @@ const (
 	codeFail         = 500
 	codeInvalid      = 400
 	codeNotFound     = 300 // a document that does not exist
+	codeStarting     = 300 // in a general answer
+	codeBusy         = 400 // a document that is being written
 	codeUnregistered = 301
 	codeNoHandler    = 302
 	codeForbidden    = 403
@@ -75,6 +77,8 @@ func (s *Server) Request(ctx context.Context, p *pb.Payload) (*pb.Payload, error
 	var response rpc_response.IResponse
 	handle := handlers[kind]
 	switch {
+	case faults.Starting:
+		response = &rpc_response.ErrorResponse{Response: failed(codeStarting, "Server is starting,please try later.")}
 	case kind == "ServerCheckRequest":
 		response = &rpc_response.ServerCheckResponse{Response: ok(), ConnectionId: id}
 	case handle == nil || faults.NoNaming && isNaming(kind):

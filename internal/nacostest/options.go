@@ -22,6 +22,10 @@ type Options struct {
 // Faults are what may go wrong. They apply to requests that begin after they were set.
 type Faults struct {
 	IgnoreCas     bool          // casMd5 is not looked at, as by r-nacos
+	SilentCas     bool          // a publish with another md5 is not stored and told it succeeded, as by the embedded storage before 2.2.1
+	FailedInserts int           // so many publishes of missing documents fail, as while the storage has no leader
+	BusyReads     bool          // each document is just being written to the server's disk
+	Starting      bool          // requests are refused, as before the server has read its documents
 	StaleReads    time.Duration // for so long after a publish reads return the content before it, and the push waits as long
 	DropPushes    bool          // notices of changes get lost
 	Latency       time.Duration // added to each request

@@ -35,6 +35,21 @@ func TestAConnectionThatWasNotSetUpIsNotKnown(t *testing.T) {
 	require.Equal(t, codeNoHandler, c.ask(rpc_request.NewServiceListRequest("", "", "", 1, 1, ""), nil).ErrorCode)
 }
 
+func TestConnectionsAreForgotten(t *testing.T) {
+	s := start(t, nil)
+	c, watcher := dial(t, s, "naming"), dial(t, s, "naming")
+	instance := rpc_request.NewInstanceRequest("public", "svc", "g", "registerInstance", model.Instance{Ip: "10.0.0.1", Port: 1})
+	require.True(t, c.ask(instance, nil).Success)
+	s.ForgetConnections()
+	require.Equal(t, codeUnregistered, c.ask(rpc_request.NewHealthCheckRequest(), nil).ErrorCode)
+	require.Equal(t, codeUnregistered, watcher.ask(rpc_request.NewHealthCheckRequest(), nil).ErrorCode)
+	var list rpc_response.QueryServiceResponse
+	require.True(t, dial(t, s, "naming").ask(rpc_request.NewServiceQueryRequest("public", "svc", "g", "", false, 0), &list).Success)
+	require.Empty(t, list.ServiceInfo.Hosts)
+	s.Set(func(f *Faults) { f.Starting = true })
+	require.Equal(t, codeStarting, c.ask(rpc_request.NewServerCheckRequest(), nil).ErrorCode)
+}
+
 func TestSilentClientsAreAskedAndDropped(t *testing.T) {
 	c := dial(t, start(t, &Options{KeepAlive: 100 * time.Millisecond}), "config")
 	require.Equal(t, 1, c.ended(), "asked once")

@@ -29,6 +29,10 @@ type Options struct {
 	HeapMB int
 	// JavaFlags are added to the flags of each broker.
 	JavaFlags []string
+	// Accounts turn access control on. Default: everybody may do everything.
+	Accounts []Account
+	// CertFile and KeyFile (PEM, PKCS #8) let clients use TLS as well as plain TCP, with the brokers and the name server.
+	CertFile, KeyFile string
 	// Config sets any further property of the brokers, and overrides the ones above.
 	Config map[string]string
 }
@@ -72,7 +76,16 @@ func (o Options) validate() error {
 	if sorted := slices.Sorted(slices.Values(o.Brokers)); len(slices.Compact(sorted)) != len(o.Brokers) {
 		return fmt.Errorf("realmq: two brokers have one name: %s", strings.Join(o.Brokers, ", "))
 	}
-	return nil
+	return o.validateAccounts()
+}
+
+// tlsFlags are for each JVM. Plain TCP stays possible: the servers use it among each other.
+func (o Options) tlsFlags() []string {
+	if o.CertFile == "" {
+		return nil
+	}
+	return []string{"-Dtls.server.mode=permissive", "-Dtls.test.mode.enable=false", "-Dtls.config.file=none",
+		"-Dtls.server.certPath=" + o.CertFile, "-Dtls.server.keyPath=" + o.KeyFile}
 }
 
 // brokerConfig is the property file of a broker. Files are small because every test has its own store.
@@ -115,6 +128,7 @@ func (o Options) brokerConfig(name, nameServer, store string, port int) string {
 		p["maxTransferCountOnMessageInMemory"] = strconv.Itoa(o.PullCount)
 		p["maxTransferBytesOnMessageInMemory"] = strconv.Itoa(4 << 20)
 	}
+	maps.Copy(p, o.accessConfig())
 	maps.Copy(p, o.Config)
 	return properties(p)
 }

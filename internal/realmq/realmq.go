@@ -84,7 +84,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	for range c.brokers {
 		all = errors.Join(all, <-errs)
 	}
-	return all
+	if all != nil {
+		return all
+	}
+	return c.createAccounts(ctx)
 }
 
 func (c *Cluster) startNameServer(ctx context.Context) error {
@@ -101,7 +104,7 @@ func (c *Cluster) startNameServer(ctx context.Context) error {
 		if err := os.WriteFile(config, []byte(nameServerConfig(port, home)), 0o644); err != nil {
 			return fmt.Errorf("realmq: %w", err)
 		}
-		p, err := spawn("namesrv", c.lib, home, []string{"-Xms32m", "-Xmx128m"}, "org.apache.rocketmq.namesrv.NamesrvStartup", config)
+		p, err := spawn("namesrv", c.lib, home, append([]string{"-Xms32m", "-Xmx128m"}, c.opts.tlsFlags()...), "org.apache.rocketmq.namesrv.NamesrvStartup", config)
 		if err != nil {
 			return err
 		}
@@ -172,6 +175,11 @@ func (c *Cluster) Restart(ctx context.Context, name string) error {
 	if err := makeHome(b.home); err != nil {
 		return err
 	}
+	if len(c.opts.Accounts) > 0 && c.opts.Version == V4 {
+		if err := os.WriteFile(filepath.Join(b.home, "conf", "plain_acl.yml"), []byte(c.opts.plainACL()), 0o600); err != nil {
+			return fmt.Errorf("realmq: %w", err)
+		}
+	}
 	return child.RetryPorts(func() error { return c.startBroker(ctx, b) })
 }
 
@@ -189,7 +197,7 @@ func (c *Cluster) startBroker(ctx context.Context, b *broker) error {
 		return fmt.Errorf("realmq: %w", err)
 	}
 	heap := strconv.Itoa(c.opts.HeapMB) + "m"
-	flags := append([]string{"-Xms" + heap, "-Xmx" + heap, "-XX:MaxDirectMemorySize=256m"}, c.opts.JavaFlags...)
+	flags := slices.Concat([]string{"-Xms" + heap, "-Xmx" + heap, "-XX:MaxDirectMemorySize=256m"}, c.opts.tlsFlags(), c.opts.JavaFlags)
 	p, err := c.spawnBroker(b, flags, config)
 	if err != nil {
 		return err

@@ -25,6 +25,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{DelayLevels: []time.Duration{time.Millisecond}},
 		{Brokers: []string{""}},
 		{Brokers: []string{"a", "a"}},
+		{Accounts: []realmq.Account{{AccessKey: "administrator", SecretKey: "short", Admin: true}}},
+		{Accounts: []realmq.Account{{AccessKey: "no administrator", SecretKey: "long enough"}}},
 	} {
 		_, err := realmq.Start(t.Context(), o)
 		require.Error(t, err)

@@ -16,10 +16,10 @@ import (
 
 // Options of a Client. The zero value is valid.
 type Options struct {
-	Logger        *slog.Logger  // nil: slog.Default()
-	DialTimeout   time.Duration // 0: 3 s
-	Sign          func(*Command)
-	TLS           *tls.Config // nil: plain TCP
+	Logger        *slog.Logger     // nil: slog.Default()
+	DialTimeout   time.Duration    // 0: 3 s
+	Credentials   msha.Credentials // sign every request; the zero value signs nothing
+	TLS           *tls.Config      // nil: plain TCP
 	Serialization Serialization
 	OnRequest     func(addr string, c *Command) *Command // what the server asks; the result, if any, is its answer. Must not block
 	OnDrop        func(addr string)                      // a connection was lost
@@ -28,7 +28,8 @@ type Options struct {
 // ErrDropped says that the connection ended while a call was in flight: the server may or may not have executed it.
 var ErrDropped = errors.New("connection dropped with the call in flight")
 
-// Client keeps one connection per address. Its methods are safe for concurrent use.
+// Client keeps one connection per address. All servers get the same credentials and TLS configuration, so clusters that differ in these
+// need a client each. Its methods are safe for concurrent use.
 type Client struct {
 	opts   Options
 	mu     sync.Mutex
@@ -53,20 +54,6 @@ func NewClient(o *Options) *Client {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
-}
-
-type clientConn struct {
-	addr  string
-	ready chan struct{} // closed once dialled; then dialErr and net are set
-	net   net.Conn
-	err   error
-
-	writing chan struct{} // holds one token: a mutex that a context can give up waiting for
-
-	mu      sync.Mutex
-	pending map[int32]chan *Command
-	dropped error // set once, before the pending channels are closed
-	gone    chan struct{}
 }
 
 // Call sends a request and waits for its response. It returns ctx's error when ctx ends first, ErrDropped at once when the connection
@@ -94,19 +81,6 @@ func (c *Client) callOn(ctx context.Context, conn *clientConn, req *Command) (*C
 		return nil, err
 	}
 	return conn.wait(ctx, req, answer)
-}
-
-func (conn *clientConn) wait(ctx context.Context, req *Command, answer <-chan *Command) (*Command, error) {
-	defer conn.forget(req.Opaque)
-	select {
-	case resp, ok := <-answer:
-		if !ok {
-			return nil, conn.dropError()
-		}
-		return resp, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // Oneway sends a request without waiting for a response.
@@ -146,9 +120,7 @@ func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientC
 }
 
 func (c *Client) encode(req *Command) ([]byte, error) {
-	if c.opts.Sign != nil {
-		c.opts.Sign(req)
-	}
+	sign(req, c.opts.Credentials)
 	return AppendFrame(nil, req, c.opts.Serialization)
 }
 
@@ -219,7 +191,13 @@ func (c *Client) dial(addr string) (net.Conn, error) {
 	if c.opts.TLS == nil {
 		return d.DialContext(c.ctx, "tcp", addr)
 	}
-	return (&tls.Dialer{NetDialer: &d, Config: c.opts.TLS}).DialContext(c.ctx, "tcp", addr)
+	conn, err := (&tls.Dialer{NetDialer: &d, Config: c.opts.TLS}).DialContext(c.ctx, "tcp", addr)
+	var unreachable *net.OpError
+	var unknown *tls.CertificateVerificationError
+	if err != nil && !(errors.As(err, &unreachable) && unreachable.Op == "dial") && !errors.As(err, &unknown) {
+		err = msha.Errorf("TLS handshake", addr, "does the server speak TLS? If not, leave it out of the unit's access", "%w", err)
+	}
+	return conn, err
 }
 
 func (c *Client) read(conn *clientConn) error {
@@ -316,50 +294,4 @@ func (c *Client) Close() {
 	}
 	c.mu.Unlock()
 	c.wg.Wait()
-}
-
-func (c *clientConn) expect(opaque int32) (chan *Command, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dropped != nil {
-		return nil, false
-	}
-	ch := make(chan *Command, 1)
-	c.pending[opaque] = ch
-	return ch, true
-}
-
-func (c *clientConn) forget(opaque int32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.pending, opaque)
-}
-
-func (c *clientConn) deliver(resp *Command) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch := c.pending[resp.Opaque]; ch != nil {
-		delete(c.pending, resp.Opaque)
-		ch <- resp
-	}
-}
-
-func (c *clientConn) drop(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if cause == nil {
-		cause = net.ErrClosed
-	}
-	c.dropped = cause
-	close(c.gone)
-	for opaque, ch := range c.pending {
-		delete(c.pending, opaque)
-		close(ch)
-	}
-}
-
-func (c *clientConn) dropError() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return fmt.Errorf("%s: %w: %w", c.addr, ErrDropped, c.dropped)
 }

@@ -59,13 +59,14 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 		n := (first + i) % len(c.nameServers)
 		addr := c.nameServers[n]
 		one, cancel := context.WithTimeout(ctx, callTimeout)
-		resp, callErr := c.client.Call(one, addr, NewRequest(code, ext, nil))
+		req := NewRequest(code, ext, nil)
+		resp, callErr := c.client.Call(one, addr, req)
 		cancel()
 		if callErr == nil {
 			c.mu.Lock()
 			c.last = n
 			c.mu.Unlock()
-			return check(op, addr, resp, nil)
+			return check(op, addr, resp, refusal(op, addr, req, resp))
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -94,6 +95,9 @@ func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*C
 		if err != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%s: broker %s: %w", op, broker, err)
 		}
+		if err == nil {
+			err = refusal(op, conn.addr, req, resp)
+		}
 		return resp, conn.addr, err
 	}
 	addr, err := c.MasterAddr(ctx, "", broker)
@@ -105,6 +109,9 @@ func (c *Cluster) call(ctx context.Context, op, broker string, req *Command) (*C
 		c.forgetBroker(broker)
 		err = fmt.Errorf("%s: broker %s: %w", op, broker, err)
 	}
+	if err == nil {
+		err = refusal(op, addr, req, resp)
+	}
 	return resp, addr, err
 }
 
@@ -113,6 +120,9 @@ func (c *Cluster) callAddr(ctx context.Context, op, addr string, req *Command) (
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	resp, err := c.client.Call(ctx, addr, req)
+	if err == nil {
+		err = refusal(op, addr, req, resp)
+	}
 	return check(op, addr, resp, err)
 }
 

@@ -74,16 +74,17 @@ var queueA = Queue{Topic: "SMS", Broker: "broker-a", ID: 1}
 func TestBrokerErrorsAreTyped(t *testing.T) {
 	f := startFake(t, "127.0.0.1:0")
 	cl, ctx := NewCluster([]string{f.addr}, newClient(t, nil)), testContext(t)
-	all := []error{msha.ErrNotFound, msha.ErrTooLarge, msha.ErrUnsupported, ErrStored}
+	all := []error{msha.ErrNotFound, msha.ErrTooLarge, msha.ErrUnsupported, msha.ErrDenied, ErrStored}
 	for code, want := range map[int]error{
 		RespTopicNotExist: msha.ErrNotFound, RespQueryNotFound: msha.ErrNotFound, RespSubscriptionGroupAbsent: msha.ErrNotFound,
 		RespConsumerNotOnline: msha.ErrNotFound, RespMessageIllegal: msha.ErrTooLarge, RespRequestCodeNotSupported: msha.ErrUnsupported,
-		RespVersionNotSupported: msha.ErrUnsupported, RespSystemError: nil, RespSystemBusy: nil, RespNoPermission: nil,
+		RespVersionNotSupported: msha.ErrUnsupported, RespSystemError: nil, RespSystemBusy: nil, RespNoPermission: msha.ErrDenied,
 	} {
 		f.on(ReqGetMaxOffset, say(code, "because", nil, ""))
 		_, err := cl.MaxOffset(ctx, queueA)
 		var be *BrokerError
 		require.ErrorAs(t, err, &be)
+		be.Hint = ""
 		require.Equal(t, BrokerError{Op: "max offset of SMS/broker-a/1", Addr: f.addr, Code: code, Remark: "because"}, *be)
 		for _, sentinel := range all {
 			require.Equal(t, sentinel == want, errors.Is(err, sentinel), "code %d, %v", code, sentinel)

@@ -13,11 +13,16 @@ type BrokerError struct {
 	Addr   string
 	Code   int // Resp…
 	Remark string
+	Hint   string // what to do; may be empty
 }
 
 // Error implements error.
 func (e *BrokerError) Error() string {
-	return fmt.Sprintf("%s at %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
+	s := fmt.Sprintf("%s at %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
 }
 
 // Is maps response codes to the module's sentinels.
@@ -29,6 +34,8 @@ func (e *BrokerError) Is(target error) bool {
 		return e.Code == RespMessageIllegal
 	case msha.ErrUnsupported:
 		return e.Code == RespRequestCodeNotSupported || e.Code == RespVersionNotSupported
+	case msha.ErrDenied:
+		return denied(e.Code, e.Remark)
 	case ErrStored:
 		return e.Code == RespFlushDiskTimeout || e.Code == RespFlushSlaveTimeout || e.Code == RespSlaveNotAvailable
 	}

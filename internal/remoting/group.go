@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"sort"
+
+	"github.com/go-msha/msha"
 )
 
 // HeartbeatData registers a client's consumers and producers at a broker.
@@ -74,7 +76,7 @@ func (c *Cluster) Unregister(ctx context.Context, addr, clientID, group string) 
 func (c *Cluster) ConsumerIDs(ctx context.Context, addr, group string) ([]string, error) {
 	resp, err := c.callAddr(ctx, "consumer list of "+group, addr, NewRequest(ReqGetConsumerListByGroup, map[string]string{"consumerGroup": group}, nil))
 	var be *BrokerError
-	if errors.As(err, &be) && be.Code == RespSystemError {
+	if errors.As(err, &be) && be.Code == RespSystemError && !errors.Is(err, msha.ErrDenied) { // RocketMQ 4 refuses with the same code
 		return nil, nil
 	}
 	if err != nil {

@@ -130,3 +130,14 @@ func TestErrorsAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaveAnswersForItself: an attempt to remove the entry that failed before the call is no answer to it.
+func TestLeaveAnswersForItself(t *testing.T) {
+	s := &Store{session: newSession(nil), closed: make(chan struct{})}
+	for range 100 { // a select would choose one of the two
+		st := &stay{name: "agents/a", left: make(chan error, 1), gone: make(chan struct{})}
+		st.left <- errors.New("an attempt of long ago")
+		close(st.gone)
+		require.NoError(t, s.leave(t.Context(), st))
+	}
+}

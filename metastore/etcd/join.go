@@ -67,6 +67,10 @@ func (s *Store) Join(ctx context.Context, set string, m msha.Member) (func(conte
 
 // leave waits until the entry is gone or one attempt to remove it failed; further ones follow by themselves.
 func (s *Store) leave(ctx context.Context, st *stay) error {
+	select {
+	case <-st.left: // why an attempt before this call failed, after Join's ctx had ended
+	default:
+	}
 	s.session.drop(st)
 	select {
 	case <-st.gone:

@@ -19,7 +19,7 @@ const never = "00000000000000000000000000000000"
 func (s *Store) query(ctx context.Context, key string) (state, error) {
 	req := rpc_request.NewConfigQueryRequest(s.opts.Group, encodeName(key), s.opts.configNamespace())
 	backoff := follow.Backoff{Min: 5 * time.Millisecond, Max: 200 * time.Millisecond}
-	for {
+	for began := time.Now(); ; {
 		answer := &rpc_response.ConfigQueryResponse{Response: blank()}
 		err := s.link.call(ctx, req, answer, true)
 		switch {
@@ -27,7 +27,7 @@ func (s *Store) query(ctx context.Context, key string) (state, error) {
 			return decode(answer.Content)
 		case isMissing(err):
 			return missing, nil
-		case codeOf(err) == codeBusy: // the server is just writing it to its disk
+		case codeOf(err) == codeBusy && time.Since(began) < s.opts.RequestTimeout: // the server is just writing it to its disk
 			if err := backoff.Wait(ctx); err != nil {
 				return state{}, err
 			}

@@ -9,6 +9,10 @@
 //   - A publish with casMd5 of a configuration that does not exist creates it, whatever the md5. Two that create at once may both be told
 //     that they did (embedded storage). So creation plants an empty document, the same by whoever plants it, and the first value
 //     replaces it by compare-and-set: exact, and no accepted write is lost.
+//   - The embedded storage before Nacos 2.2.1 tells a publish with another md5 that it succeeded, and stores nothing. It is treated as r-nacos is.
+//   - Nacos 3 keeps the configurations of the public namespace twice, unless told not to (nacos.config.namespace.compatible.mode=false), and
+//     writes the copies one after the other. A node that dies in between leaves them different, and all writes of the document are refused until
+//     it compares them, which it does every 30 s. So give msha a namespace of its own.
 //   - Reads come from a cache of the node and can be older than what was accepted. Get never goes back behind what the store has seen;
 //     GetFresh publishes the version once more with its own md5, which the database accepts only if it is the current one. Each GetFresh
 //     adds a row to the configuration's history (nacos.config.retention.days limits it); Get, Watch and Join add none.
@@ -20,7 +24,7 @@
 //     in their order, as one node does. On two nodes of a cluster, whose lists lag, two that join within the same second can both get it.
 //     Members are information, never evidence.
 //
-// r-nacos, and whatever else ignores casMd5, is found out when the store opens: it serves documents and watches, Safe says why it must
+// r-nacos, and whatever else does not honour casMd5, is found out when the store opens: it serves documents and watches, Safe says why it must
 // not be switched with, and puts are as good as their last read. A history that goes back (a restored backup) makes a store unsafe too.
 //
 // # Names and contents

@@ -150,7 +150,7 @@ func (s *Store) fresh(ctx context.Context, key string) (state, error) {
 
 // confirm asks whether a version is the current one, and draws the conclusions.
 func (s *Store) confirm(ctx context.Context, key string, v state) (bool, error) {
-	before, _ := s.seen.newest(key) // was the current one at some time before the question
+	before, floor := s.seen.newest(key) // was the current one at some time before the question
 	current, err := s.isCurrent(ctx, key, v)
 	if err != nil || !current {
 		return false, err
@@ -160,7 +160,7 @@ func (s *Store) confirm(ctx context.Context, key string, v state) (bool, error) 
 		s.seen.restart(key, v)
 		return true, nil
 	}
-	s.seen.saw(key, v)
+	s.seen.confirmed(key, v, floor)
 	return true, nil
 }
 

@@ -201,3 +201,30 @@ func TestNamespaceAndGroupSeparate(t *testing.T) {
 	require.Equal(t, "public", string(d.Value))
 	require.ElementsMatch(t, []string{"k", probeKey}, s.DataIDs("n1", defaultGroup))
 }
+
+// TestARepairedDocumentIsReadAtOnce: a write that an edit by hand made fail is no sign of a newer version, once the old one is back.
+func TestARepairedDocumentIsReadAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{})
+	a := open(t, s.Addr(), quick())
+	r := put(t, a, "k", "one", 0)
+	good, _ := s.Content("", defaultGroup, "k")
+	s.Overwrite("", defaultGroup, "k", good+" edited")
+	_, err := a.Put(t.Context(), "k", []byte("two"), r)
+	require.ErrorIs(t, err, msha.ErrConflict)
+	s.Overwrite("", defaultGroup, "k", good)
+	_, err = a.Get(t.Context(), "k")
+	require.NoError(t, err)
+	a.seen.mu.Lock()
+	require.False(t, a.seen.keys["k"].behind.IsZero(), "it looks as if a newer one had to come")
+	a.seen.keys["k"].behind = time.Now().Add(-2 * staleLimit)
+	a.seen.mu.Unlock()
+	_, err = a.Get(t.Context(), "k")
+	require.NoError(t, err)
+	began := time.Now()
+	d, err := a.Get(t.Context(), "k")
+	require.NoError(t, err)
+	require.Equal(t, r, d.Revision)
+	require.Less(t, time.Since(began), settle/2)
+	require.NoError(t, a.Safe())
+}

@@ -75,6 +75,17 @@ func (l *lanes) take(k seatKey) (*lane, error) {
 	return n, nil
 }
 
+// hold keeps a seat by running f, which close waits for; false if the store has closed.
+func (l *lanes) hold(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.wg.Go(f)
+	return true
+}
+
 // free gives back what take reserved; connections that nobody needs are closed.
 func (l *lanes) free(k seatKey, n *lane) {
 	l.mu.Lock()

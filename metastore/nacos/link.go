@@ -80,14 +80,16 @@ func (k *link) connect(to server) (*session, error) {
 	ctx, cancel := context.WithTimeout(k.ctx, k.opts.DialTimeout)
 	defer cancel()
 	headers, err := k.login.headers(ctx, to)
-	if err != nil {
-		return nil, err
+	var s *session
+	if err == nil {
+		if s, err = connect(ctx, k.ctx, to, k.module, k.opts, headers, k.notice); err != nil {
+			err = fmt.Errorf("gRPC at %s: %w", to.grpc, err)
+		}
 	}
-	s, err := connect(ctx, k.ctx, to, k.module, k.opts, headers, k.notice)
-	if err != nil {
-		return nil, fmt.Errorf("gRPC at %s: %w", to.grpc, err)
+	if errors.Is(err, context.DeadlineExceeded) { // ours: for the callers it would be the end of their context
+		err = fmt.Errorf("no answer within %s: %v", k.opts.DialTimeout, err)
 	}
-	return s, nil
+	return s, err
 }
 
 func (k *link) set(s *session, err error) {
@@ -167,8 +169,10 @@ func (k *link) call(ctx context.Context, req rpc_request.IRequest, into rpc_resp
 		return msha.ErrClosed
 	case errors.As(err, new(*notConnected)):
 		return err
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && repeat:
 		return fmt.Errorf("no answer within %s", k.opts.RequestTimeout)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %s: whether it was carried out is unknown", k.opts.RequestTimeout)
 	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", msha.ErrTooLarge, err)
 	}
@@ -178,6 +182,7 @@ func (k *link) call(ctx context.Context, req rpc_request.IRequest, into rpc_resp
 func (k *link) attempts(parent context.Context, req rpc_request.IRequest, into rpc_response.IResponse, repeat bool) error {
 	ctx, cancel := context.WithTimeout(parent, k.opts.RequestTimeout)
 	defer cancel()
+	defer context.AfterFunc(k.ctx, cancel)()
 	renewed := false
 	var last *session
 	for {

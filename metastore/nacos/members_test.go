@@ -1,6 +1,7 @@
 package nacos
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -165,4 +166,26 @@ func TestMembersWithoutNaming(t *testing.T) {
 	_, err := a.Join(t.Context(), "agents", msha.Member{ID: "a"})
 	require.ErrorContains(t, err, "RequestHandler Not Found")
 	put(t, a, "k", "documents work", 0)
+}
+
+// TestJoinOfAStoreThatCloses: a member that is let in while the store closes is one whose end nobody would wait for.
+func TestJoinOfAStoreThatCloses(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{})
+	a := open(t, s.Addr(), quick())
+	require.True(t, a.members.hold(func() {}))
+	require.NoError(t, a.Close())
+	require.False(t, a.members.hold(func() { require.Fail(t, "kept") }))
+	_, err := a.Join(t.Context(), "agents", msha.Member{ID: "a"})
+	require.ErrorIs(t, err, msha.ErrClosed)
+}
+
+func TestAJoinThatIsNeverListedIsNotTheCallersTimeout(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{Faults: nacostest.Faults{LateInstances: time.Minute}})
+	o := quick()
+	o.RequestTimeout = time.Second
+	_, err := open(t, s.Addr(), o).Join(t.Context(), "agents", msha.Member{ID: "a"})
+	require.ErrorContains(t, err, "not joined within 1s")
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
 }

@@ -16,7 +16,7 @@ type memory struct {
 type memo struct {
 	newest state
 	floor  uint64    // the current revision is not below: that of newest, or above one that a compare-and-set found outdated
-	behind time.Time // since when each read has been older than newest; zero: the last was not
+	behind time.Time // since when each read has been below floor; zero: the last was not
 	writer chan struct{}
 }
 
@@ -57,13 +57,14 @@ func (m *memory) saw(key string, s state) state {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.memo(key)
+	if s.revision >= k.floor {
+		k.behind = time.Time{}
+	} else if k.behind.IsZero() {
+		k.behind = time.Now()
+	}
 	if k.newest.known && s.revision < k.newest.revision {
-		if k.behind.IsZero() {
-			k.behind = time.Now()
-		}
 		return k.newest
 	}
-	k.behind = time.Time{}
 	if s.raw != "" || !k.newest.known || k.newest.raw == "" { // an empty read does not make a seed unknown
 		k.newest = s
 	}
@@ -79,7 +80,7 @@ func (m *memory) outdated(key string, s state) {
 	k.floor = max(k.floor, s.revision+1)
 }
 
-// behind says for how long reads have been older than what was seen before.
+// behindFor says for how long reads have been older than what must be there.
 func (m *memory) behindFor(key string) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,6 +88,16 @@ func (m *memory) behindFor(key string) time.Duration {
 		return time.Since(k.behind)
 	}
 	return 0
+}
+
+// confirmed records that a version is the current one, so that the floor before the question was too high if it was above.
+func (m *memory) confirmed(key string, s state, floor uint64) {
+	m.saw(key, s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.memo(key); k.floor == floor {
+		k.floor, k.behind = k.newest.revision, time.Time{}
+	}
 }
 
 // restart forgets what was seen: the server proved that a lower revision is current.

@@ -32,6 +32,7 @@ func refused(t *testing.T, addr string, o Options, parts ...string) {
 		require.ErrorContains(t, err, part)
 	}
 	require.NotContains(t, err.Error()+log.String(), "secret")
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
 }
 
 func freePort(t *testing.T) string {

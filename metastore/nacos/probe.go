@@ -21,12 +21,15 @@ func (s *Store) probe(ctx context.Context) error {
 	if err := s.plant(ctx, probeKey, probeContent); err != nil {
 		return err
 	}
-	accepted, err := s.publish(ctx, probeKey, probeContent, never, true)
-	if err != nil {
-		return err
+	accepted := true
+	for attempt := 0; accepted && attempt < 2; attempt++ { // the first one may have been what created it
+		var err error
+		if accepted, err = s.publish(ctx, probeKey, probeContent, never, true); err != nil {
+			return err
+		}
 	}
 	if accepted {
-		s.health.MarkUnsafe(probeKey, "the server ignores the md5 of a compare-and-set (casMd5), as r-nacos does")
+		s.health.MarkUnsafe(probeKey, "the server ignores the md5 of a compare-and-set (casMd5), as r-nacos and the embedded storage before Nacos 2.2.1 do")
 	}
 	s.compares.Store(!accepted)
 	return nil

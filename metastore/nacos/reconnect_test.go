@@ -2,6 +2,7 @@ package nacos
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,4 +164,57 @@ func TestALostAnswerIsNoConflict(t *testing.T) {
 	d, err := b.GetFresh(t.Context(), "k")
 	require.NoError(t, err)
 	require.Equal(t, "two", string(d.Value))
+}
+
+func TestAWriteWithoutAnAnswerSaysThatItIsUnknown(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{})
+	o := quick()
+	o.RequestTimeout = time.Second
+	a := open(t, s.Addr(), o)
+	r := put(t, a, "k", "one", 0)
+	s.Set(func(f *nacostest.Faults) { f.LostAnswers = true })
+	_, err := a.Put(t.Context(), "k", []byte("two"), r)
+	require.ErrorContains(t, err, "whether it was carried out is unknown")
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
+}
+
+func TestAConnectionThatIsNotAnsweredIsNotTheCallersTimeout(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{})
+	o, p := behind(t, s, quick())
+	o.DialTimeout, o.RequestTimeout = 2*time.Second, time.Second
+	a := open(t, s.Addr(), o)
+	p.Cut()
+	p.Blackhole()
+	eventually(t, "tried again in vain", func() bool {
+		_, err := a.Get(t.Context(), "k")
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
+		return err != nil && strings.Contains(err.Error(), "no answer within 2s")
+	})
+}
+
+// TestAServerThatForgotTheConnectionGetsAnother: nothing else would be asked of it by members and watches, which have to be told again.
+func TestAServerThatForgotTheConnectionGetsAnother(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nacostest.Options{})
+	o := quick()
+	o.Poll = time.Hour
+	a, b := open(t, s.Addr(), o), open(t, s.Addr(), quick())
+	r := put(t, b, "k", "0", 0)
+	ch, err := a.Watch(t.Context(), "k")
+	require.NoError(t, err)
+	await(t, ch, 0, r)
+	for _, id := range []string{"a", "b"} { // each has a connection of its own
+		_, err = a.Join(t.Context(), "agents", msha.Member{ID: id})
+		require.NoError(t, err)
+	}
+	before := s.Requests()["ConnectionSetupRequest"]
+	s.ForgetConnections()
+	eventually(t, "listed again", func() bool {
+		all, err := b.list(t.Context(), b.link, "agents")
+		return err == nil && len(all) == 2 && !all[0].joining && !all[1].joining
+	})
+	require.GreaterOrEqual(t, s.Requests()["ConnectionSetupRequest"], before+3)
+	await(t, ch, r, put(t, b, "k", "1", r))
 }

@@ -52,10 +52,15 @@ func (s *Store) Join(ctx context.Context, set string, m msha.Member) (leave func
 	}
 	stay, end := context.WithCancel(ctx)
 	done := make(chan struct{})
-	s.members.wg.Go(func() {
+	held := s.members.hold(func() {
 		defer close(done)
 		t.keep(stay, session)
 	})
+	if !held { // the end of the connection was that of the member
+		end()
+		s.members.free(t.key, t.lane)
+		return nil, s.fail("join", resource, msha.ErrClosed)
+	}
 	return func(ctx context.Context) error {
 		end()
 		select {
@@ -111,6 +116,8 @@ func (t *seat) enter(ctx context.Context) (*session, error) {
 			return s, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded): // ours
+			return nil, fmt.Errorf("not joined within %s", t.opts.RequestTimeout)
 		case within.Err() != nil:
 			return nil, fmt.Errorf("not joined within %s: %w", t.opts.RequestTimeout, err)
 		case s == nil || s.ctx.Err() == nil:

@@ -173,7 +173,11 @@ func (s *session) test(every time.Duration) {
 		ctx, cancel := context.WithTimeout(s.ctx, checkTimeout)
 		err := s.request(ctx, rpc_request.NewHealthCheckRequest(), &rpc_response.HealthCheckResponse{Response: blank()}, nil)
 		cancel()
-		if err != nil && !isStarting(err) && s.heard.Load() == before {
+		switch {
+		case codeOf(err) == codeUnregistered: // no notices any more, no members
+			s.end(err)
+			return
+		case err != nil && !isStarting(err) && s.heard.Load() == before:
 			s.end(fmt.Errorf("%w: %w", errSilent, err))
 			return
 		}

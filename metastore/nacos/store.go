@@ -65,6 +65,9 @@ func Open(ctx context.Context, addr string, o *Options) (*Store, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = &notConnected{why: fmt.Errorf("no answer within %s", opts.DialTimeout)}
+		}
 		return nil, s.fail("open", addr, err)
 	}
 	return s, nil

@@ -30,7 +30,8 @@ const (
 // refusedSwap is in the answer to a publish whose md5 is not that of the current content; versions differ in its punctuation.
 const refusedSwap = "md5 may have changed"
 
-// refusal is an answer of the server that says no: the request was not carried out.
+// refusal is an answer of the server that says no: the request was not carried out, except that a write may still be after a failure (500), as
+// one of the storage's timeouts.
 type refusal struct {
 	code    int
 	message string

@@ -1,0 +1,246 @@
+package replicate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/child"
+)
+
+// farStore is a client of the test's metastore in another process. It has no watches: changes are seen when they are looked for.
+type farStore struct{ url string }
+
+type storeCall struct {
+	Op, Key  string
+	Value    []byte
+	Revision msha.Revision
+	Err      string
+}
+
+var farErrors = map[string]error{"conflict": msha.ErrConflict, "missing": msha.ErrNotFound}
+
+func (s farStore) call(ctx context.Context, c storeCall) (storeCall, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return c, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return c, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return c, errors.Join(ctx.Err(), err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // was read
+	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
+		return c, err
+	}
+	if c.Err != "" {
+		return c, fmt.Errorf("metastore %s: %w", c.Key, farErrors[c.Err])
+	}
+	return c, nil
+}
+
+func (s farStore) Get(ctx context.Context, key string) (msha.Document, error) {
+	c, err := s.call(ctx, storeCall{Op: "get", Key: key})
+	return msha.Document{Key: key, Value: c.Value, Revision: c.Revision}, err
+}
+
+func (s farStore) GetFresh(ctx context.Context, key string) (msha.Document, error) {
+	return s.Get(ctx, key)
+}
+
+func (s farStore) Put(ctx context.Context, key string, value []byte, expect msha.Revision) (msha.Revision, error) {
+	c, err := s.call(ctx, storeCall{Op: "put", Key: key, Value: value, Revision: expect})
+	return c.Revision, err
+}
+
+func (s farStore) Delete(context.Context, string, msha.Revision) error { return errors.ErrUnsupported }
+func (s farStore) Watch(context.Context, string) (<-chan msha.Document, error) {
+	return nil, errors.ErrUnsupported
+}
+func (s farStore) Close() error { return nil }
+
+func (f *fleet) serveStore() string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var c storeCall
+		err := json.NewDecoder(r.Body).Decode(&c)
+		if c.Op == "put" && err == nil {
+			c.Revision, err = f.store.Put(r.Context(), c.Key, c.Value, c.Revision)
+		} else if err == nil {
+			var doc msha.Document
+			doc, err = f.store.Get(r.Context(), c.Key)
+			c.Value, c.Revision = doc.Value, doc.Revision
+		}
+		for name, sentinel := range farErrors {
+			if errors.Is(err, sentinel) {
+				c.Err = name
+			}
+		}
+		_ = json.NewEncoder(w).Encode(c)
+	}))
+	f.Cleanup(server.Close)
+	return server.URL
+}
+
+const (
+	replicatorStore = "MSHA_TEST_REPLICATOR_STORE"
+	replicatorPlace = "MSHA_TEST_REPLICATOR_PLACE" // set: its death may be seen by its process id
+)
+
+// replicateIfChild makes the test binary a replicator that stops gracefully on SIGTERM.
+func replicateIfChild() bool {
+	url := os.Getenv(replicatorStore)
+	if url == "" {
+		return false
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	o := fleetOptions()
+	o.noPlace = os.Getenv(replicatorPlace) == ""
+	r, err := New("unit-1", farStore{url}, o)
+	if err == nil {
+		err = r.Run(ctx)
+	}
+	fmt.Println("ended:", err)
+	return true
+}
+
+func (f *fleet) process(url string, env ...string) *child.Process {
+	f.Helper()
+	self, err := os.Executable()
+	require.NoError(f, err)
+	p, err := child.Start(child.Spec{
+		Name: "replicator", Path: self, Env: append(env, replicatorStore+"="+url), Dir: f.TempDir(), Output: filepath.Join(f.TempDir(), "out"),
+	})
+	require.NoError(f, err)
+	f.Cleanup(p.Kill)
+	return p
+}
+
+// session waits until one more member is there and returns its session.
+func (f *fleet) session(known map[string]*child.Process, p *child.Process) string {
+	f.Helper()
+	found := ""
+	eventually(f.T, "it joins", func() bool {
+		for _, m := range f.crew().Members {
+			if known[m.Session] == nil {
+				found = m.Session
+			}
+		}
+		return found != ""
+	})
+	known[found] = p
+	return found
+}
+
+// gone waits until the document does not list a session and everything is assigned.
+func (f *fleet) gone(session string) time.Duration {
+	f.Helper()
+	start := time.Now()
+	eventually(f.T, "its shares are taken over", func() bool {
+		c := f.crew()
+		return c.find(session) == nil && len(c.owned(session)) == 0 && len(c.owned("")) == 0
+	})
+	return time.Since(start)
+}
+
+func TestProcessesKilledFrozenAndStopped(t *testing.T) {
+	f := startFleet(t)
+	url, known := f.serveStore(), map[string]*child.Process{}
+	stop := f.sending()
+	var sessions []string
+	for range 3 {
+		sessions = append(sessions, f.session(known, f.process(url)))
+	}
+	f.balanced(3)
+
+	t.Run("killed", func(*testing.T) {
+		known[sessions[0]].Kill()
+		took := f.gone(sessions[0])
+		t.Logf("killed: taken over after %v with a lease of %v", took, fleetLease)
+		require.Less(t, took, 3*fleetLease)
+		sessions[0] = f.session(known, f.process(url))
+		f.balanced(3)
+	})
+	t.Run("frozen", func(*testing.T) {
+		require.NoError(t, known[sessions[1]].Freeze())
+		took := f.gone(sessions[1])
+		t.Logf("frozen: taken over after %v", took)
+		require.Less(t, took, 3*fleetLease)
+		rest(t, fleetLease)
+		require.NoError(t, known[sessions[1]].Thaw())
+		f.session(known, known[sessions[1]])
+		f.balanced(3)
+	})
+	t.Run("stopped", func(*testing.T) {
+		p := known[sessions[2]]
+		process, err := os.FindProcess(p.PID())
+		require.NoError(t, err)
+		require.NoError(t, process.Signal(syscall.SIGTERM))
+		took := f.gone(sessions[2])
+		t.Logf("stopped: handed over after %v", took)
+		require.Less(t, took, fleetLease)
+		<-p.Exited()
+		require.Equal(t, "ended: <nil>\n", string(p.Tail()))
+		f.balanced(2)
+	})
+	stop()
+	repeats := f.exact()
+	f.requireRepeats(repeats, 2)
+	require.LessOrEqual(t, len(repeats), 8, "only queues that a killed or a frozen one had: %v", repeats)
+}
+
+func TestAProcessKilledAndStartedAgainGoesOnAtOnce(t *testing.T) {
+	f := startFleet(t)
+	url, known := f.serveStore(), map[string]*child.Process{}
+	stop := f.sending()
+	for range 4 {
+		p := f.process(url, replicatorPlace+"=1")
+		session := f.session(known, p)
+		start := time.Now()
+		eventually(t, "it has everything", func() bool {
+			c := f.crew()
+			return len(c.owned(session)) == fleetShares
+		})
+		require.Less(t, time.Since(start), fleetLease/2, "the lease of the one before is not waited for")
+		before := f.copied()
+		eventually(t, "it copies", func() bool { return f.copied() > before })
+		p.Kill()
+	}
+	f.process(url, replicatorPlace+"=1")
+	stop()
+	f.requireRepeats(f.exact(), 4)
+	eventually(t, "the dead ones' slots are free", func() bool { return len(f.crew().Members) == 1 })
+}
+
+// copied is the number of copies there are.
+func (f *fleet) copied() (n int64) {
+	doc, err := f.store.Get(context.Background(), msha.LayoutKey+".unit-1.unit-2")
+	if err != nil {
+		return 0
+	}
+	l, err := parseLayout("", doc.Value)
+	require.NoError(f, err)
+	for _, a := range l.Queues {
+		end, err := f.sites["unit-2"].mq.MaxOffset(context.Background(), a.Target)
+		require.NoError(f, err)
+		n += end
+	}
+	return n
+}
