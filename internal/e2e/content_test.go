@@ -99,4 +99,5 @@ func content(t *testing.T, clusters backend) {
 		}
 		require.Equal(t, owner, in[key], key)
 	}
+	w.audited("unit-1")
 }

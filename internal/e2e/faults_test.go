@@ -64,4 +64,5 @@ func brokerKilled(t *testing.T, clusters backend) {
 	}
 	w.exact(w.settled())
 	w.ordered()
+	w.audited(w.names...)
 }

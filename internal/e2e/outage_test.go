@@ -30,6 +30,7 @@ func plannedSwitch(t *testing.T, clusters backend, stores storeBackend) {
 	stop()
 	w.exact(w.settled())
 	w.ordered()
+	w.audited(w.names...)
 }
 
 // everywhere produces rate messages a second in every unit.

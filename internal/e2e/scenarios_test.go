@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/replicate"
 )
 
 var ownership = map[string][]string{"unit-1": {"beijing", "shanghai"}, "unit-2": {"guangzhou", "shenzhen"}}
@@ -73,6 +74,18 @@ func underLoad(t *testing.T, clusters backend) {
 	w.exact(v)
 	require.Greater(t, v.Failed, v.Sent/50, "handlers were to fail")
 	w.ordered()
+	w.audited(w.names...)
+}
+
+// audited asserts that the copies are exact, as a user would.
+func (w *world) audited(origins ...string) {
+	w.Helper()
+	for _, origin := range origins {
+		report, err := replicate.Audit(w.ctx, origin, w.store, &replicate.AuditOptions{Topics: []string{w.topic}, Batch: -1, Access: access, Logger: w.log})
+		require.NoError(w, err)
+		require.True(w, report.Exact(), "%s: %s", origin, report.Verdict())
+		w.Logf("%s: %s", origin, report.Verdict())
+	}
 }
 
 // ordered asserts that each replica queue holds an origin queue's messages in order, each once.

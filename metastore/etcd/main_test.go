@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "10"); err != nil { // most of the time they wait for a server or for it to be missed
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of the time they wait for a server or for it to be missed
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
