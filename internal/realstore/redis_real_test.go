@@ -72,9 +72,8 @@ func TestRedisWithUserAndTLS(t *testing.T) {
 func TestSentinelPromotesTheReplica(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*realstore.SentinelOptions{
-		"plain": nil,
-		"passwords": {RedisOptions: realstore.RedisOptions{User: "msha", Password: "secret"}, SentinelPassword: "other",
-			DownAfter: 500 * time.Millisecond},
+		"plain":     nil,
+		"passwords": {RedisOptions: realstore.RedisOptions{User: "msha", Password: "secret"}, SentinelPassword: "other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,7 +89,9 @@ func TestSentinelPromotesTheReplica(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "redis-1", old.Name())
 			require.Equal(t, "OK", redisCall(t, old.Addr(), append(login, "SET", "a", "1")...))
-			require.Equal(t, "1", redisCall(t, old.Addr(), append(login, "WAIT", "1", "5000")...))
+			require.Eventually(t, func() bool { // WAIT of another connection would wait for nothing
+				return redisCall(t, s.Nodes()[1].Addr(), append(login, "GET", "a")...) == "1"
+			}, 20*time.Second, 20*time.Millisecond, "the replica has it")
 			old.Kill()
 			require.False(t, old.Running())
 			var now *realstore.Node
@@ -155,14 +156,22 @@ func TestClusterPromotesAReplica(t *testing.T) {
 	require.Equal(t, "OK", redisCall(t, s.Addr(), "-c", "SET", "a", "1"))
 	old, err := s.Primary(t.Context(), "a")
 	require.NoError(t, err)
-	require.Equal(t, "1", redisCall(t, old.Addr(), "WAIT", "1", "5000"))
+	require.Eventually(t, func() bool {
+		have := 0
+		for _, n := range s.Nodes() {
+			if redisCall(t, n.Addr(), "DBSIZE") == "1" {
+				have++
+			}
+		}
+		return have == 2
+	}, 20*time.Second, 20*time.Millisecond, "the replica has it")
 	old.Kill()
 	var now *realstore.Node
 	require.Eventually(t, func() bool {
 		now, err = s.Primary(t.Context(), "a")
 		return err == nil && now != old
 	}, 20*time.Second, 50*time.Millisecond)
-	require.Equal(t, "1", redisCall(t, now.Addr(), "-c", "GET", "a"))
+	require.Eventually(t, func() bool { return redisCall(t, now.Addr(), "-c", "GET", "a") == "1" }, 20*time.Second, 50*time.Millisecond)
 }
 
 func TestServersLeaveNothing(t *testing.T) {

@@ -22,7 +22,7 @@ type SentinelOptions struct {
 	RedisOptions
 	// SentinelPassword protects the sentinels. Default: none, also if Password is set.
 	SentinelPassword string
-	// DownAfter is how long a node is silent before a sentinel holds it for dead. Default 1 s.
+	// DownAfter is how long a node is silent before a sentinel holds it for dead. Default 2 s: on a busy machine a healthy one can be silent for a second.
 	DownAfter time.Duration
 }
 
@@ -35,7 +35,7 @@ func StartSentinel(ctx context.Context, o *SentinelOptions) (*Server, error) {
 		opts = *o
 	}
 	if opts.DownAfter == 0 {
-		opts.DownAfter = time.Second
+		opts.DownAfter = 2 * time.Second
 	}
 	return launchRedis(ctx, "sentinel", opts.build)
 }
