@@ -64,7 +64,13 @@ func TestAFailoverWithoutLossStaysSafeAndIsFollowed(t *testing.T) {
 	t.Parallel()
 	server := realstore.Sentinel(t, nil)
 	s := open(t, server.Addrs(), Options{Master: realstore.MasterName, Replicas: 1, Timeout: time.Second})
-	r := put(t, s, "k", "before", 0)
+	var r msha.Revision
+	require.Eventually(t, func() bool {
+		d, _ := s.Get(t.Context(), "k")
+		var err error
+		r, err = s.Put(t.Context(), "k", []byte("before"), d.Revision)
+		return err == nil
+	}, patience, 50*time.Millisecond, "a replica that has just been started acknowledges")
 	w := watch(t, s, "k")
 	w.until("before")
 	join(t, s, "set", "a")
