@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"strconv"
 )
 
 // Credentials are an account of a RocketMQ cluster with access control. The zero value is no account: nothing is signed. Printed or
@@ -38,3 +39,16 @@ type Access struct {
 // be called often and from several goroutines; what it returns may change, for example because a secret was rotated. It should return the
 // same *tls.Config until that changes: with another one connections are made anew.
 type AccessFunc func(ctx context.Context, u UnitInfo) (Access, error)
+
+// Find asks f for the access to a unit's cluster; a nil f stands for no account and plain TCP. The error names the operation, the unit and
+// the reference.
+func (f AccessFunc) Find(ctx context.Context, op string, u UnitInfo) (Access, error) {
+	if f == nil {
+		return Access{}, nil
+	}
+	a, err := f(ctx, u)
+	if err != nil {
+		return Access{}, Errorf(op, u.Name, "see what Options.Access does with the reference "+strconv.Quote(u.Credentials), "%w", err)
+	}
+	return a, nil
+}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,9 +42,6 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.PublishEvery <= 0 {
 		out.PublishEvery = time.Second
-	}
-	if out.Access == nil {
-		out.Access = func(context.Context, msha.UnitInfo) (msha.Access, error) { return msha.Access{}, nil }
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
@@ -194,11 +190,7 @@ const accessTimeout = 10 * time.Second
 func (u *Unit) access() (msha.Access, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), accessTimeout)
 	defer cancel()
-	a, err := u.opts.Access(ctx, u.info)
-	if err != nil {
-		return a, msha.Errorf("agent.access", u.info.Name, "see what Options.Access does with the reference "+strconv.Quote(u.info.Credentials), "%w", err)
-	}
-	return a, nil
+	return u.opts.Access.Find(ctx, "agent.access", u.info)
 }
 
 func (u *Unit) errClosed() error {

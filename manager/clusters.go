@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -17,7 +18,7 @@ type clusters struct {
 	tables   *tables
 	registry *registry
 	id       string // of this manager, in the logs
-	access   msha.AccessFunc
+	sites    *remoting.Sites
 	log      *slog.Logger
 
 	mu   sync.Mutex
@@ -30,16 +31,10 @@ var (
 )
 
 func newClusters(t *tables, r *registry, id string, access msha.AccessFunc, log *slog.Logger) *clusters {
-	return &clusters{tables: t, registry: r, id: "manager@" + id, access: access, log: log, logs: map[string]*unitLog{}}
+	return &clusters{tables: t, registry: r, id: "manager@" + id, sites: remoting.NewSites("switch.access", access, log), log: log, logs: map[string]*unitLog{}}
 }
 
-func (c *clusters) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, l := range c.logs {
-		l.client.Close()
-	}
-}
+func (c *clusters) close() { c.sites.Close() }
 
 // unit is a unit's log, the names of the other units and the unit's entry in the unit document.
 func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, msha.UnitInfo, error) {
@@ -52,18 +47,15 @@ func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, m
 		return nil, nil, info, msha.Errorf("switch.facts", name, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 	}
 	others := slices.DeleteFunc(units.Names(), func(other string) bool { return other == name })
-	access, err := c.access(ctx, info)
+	cluster, err := c.sites.Reach(ctx, info)
 	if err != nil {
-		return nil, nil, info, msha.Errorf("switch.access", name, "see what Options.Access does with the unit", "%w", err)
+		return nil, nil, info, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.logs[name]
-	if l == nil || !l.reaches(info, access) {
-		if l != nil {
-			l.client.Close()
-		}
-		l = newUnitLog(info, access, c.log)
+	if l == nil || l.cluster != cluster {
+		l = newUnitLog(name, cluster, c.log)
 		c.logs[name] = l
 	}
 	return l, others, info, nil

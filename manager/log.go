@@ -21,9 +21,6 @@ const (
 // unitLog is the fold of one unit's fact logs, kept from call to call so that each reads only what is new.
 type unitLog struct {
 	unit    string
-	servers []string
-	access  msha.Access
-	client  *remoting.Client // one for each unit: account and TLS belong to it
 	cluster *remoting.Cluster
 	log     *slog.Logger
 
@@ -33,17 +30,8 @@ type unitLog struct {
 	own   []remoting.Queue         // one per broker
 }
 
-func newUnitLog(u msha.UnitInfo, access msha.Access, log *slog.Logger) *unitLog {
-	client := remoting.NewClient(&remoting.Options{Logger: log, Credentials: access.Credentials, TLS: access.TLS})
-	return &unitLog{
-		unit: u.Name, servers: u.NameServers, access: access, client: client, cluster: remoting.NewCluster(u.NameServers, client), log: log,
-		facts: filter.NewFacts(), next: map[remoting.Queue]int64{},
-	}
-}
-
-// reaches tells whether the log was made with this access to the unit.
-func (l *unitLog) reaches(u msha.UnitInfo, access msha.Access) bool {
-	return slices.Equal(l.servers, u.NameServers) && l.access == access
+func newUnitLog(unit string, cluster *remoting.Cluster, log *slog.Logger) *unitLog {
+	return &unitLog{unit: unit, cluster: cluster, log: log, facts: filter.NewFacts(), next: map[remoting.Queue]int64{}}
 }
 
 // brokers are the names of the unit's logs.

@@ -43,9 +43,6 @@ func (o *Options) withDefaults() Options {
 	if out.ResumeAfter <= 0 {
 		out.ResumeAfter = 3 * time.Second
 	}
-	if out.Access == nil {
-		out.Access = func(context.Context, msha.UnitInfo) (msha.Access, error) { return msha.Access{}, nil }
-	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}

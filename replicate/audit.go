@@ -2,7 +2,6 @@ package replicate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -28,8 +27,8 @@ func Audit(ctx context.Context, origin string, store msha.MetaStore, o *AuditOpt
 	if err := opts.validate(origin); err != nil {
 		return nil, err
 	}
-	a := &audit{origin: origin, store: store, opts: opts, sites: newSites(opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
-	defer a.sites.close()
+	a := &audit{origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
+	defer a.sites.Close()
 	if err := a.plan(ctx); ctx.Err() != nil {
 		return nil, ctx.Err()
 	} else if err != nil {
@@ -43,7 +42,7 @@ type audit struct {
 	origin string
 	store  msha.MetaStore
 	opts   AuditOptions
-	sites  *sites
+	sites  *remoting.Sites
 	queues []*auditQueue // in the order of the report
 
 	mu       sync.Mutex
@@ -53,13 +52,9 @@ type audit struct {
 
 // plan finds the queues to compare.
 func (a *audit) plan(ctx context.Context) error {
-	doc, err := a.store.Get(ctx, msha.UnitsKey)
+	units, err := readUnits(ctx, a.store)
 	if err != nil {
 		return err
-	}
-	units := &msha.Units{}
-	if err := json.Unmarshal(doc.Value, units); err != nil {
-		return msha.Errorf("replicate.audit", msha.UnitsKey, "", "%w: %v", msha.ErrInvalid, err)
 	}
 	targets := a.opts.Targets
 	if targets == nil {
@@ -74,7 +69,7 @@ func (a *audit) plan(ctx context.Context) error {
 		if !ok {
 			return msha.Errorf("replicate.audit", name, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 		}
-		if clusters[name], err = a.sites.reach(ctx, u); err != nil {
+		if clusters[name], err = a.sites.Reach(ctx, u); err != nil {
 			return err
 		}
 	}

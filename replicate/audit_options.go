@@ -61,9 +61,6 @@ func (o *AuditOptions) withDefaults() AuditOptions {
 	if d.Progress == nil {
 		d.Progress = func(*AuditReport) {}
 	}
-	if d.Access == nil {
-		d.Access = noAccess
-	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}

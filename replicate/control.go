@@ -93,11 +93,11 @@ func (r *Replicator) Sync(ctx context.Context, topic string) error {
 
 // goals are the ends of all queues of a topic for all targets, whether their pipes exist yet or not; nil before Run knows the origin.
 func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64, error) {
-	origin := r.sites.known(r.origin)
+	origin := r.sites.Known(r.origin)
 	if origin == nil {
 		return nil, nil
 	}
-	units, err := r.units(ctx)
+	units, err := readUnits(ctx, r.store)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (r *Replicator) reached(goals map[pipeKey]int64) (bool, error) {
 // looked up stays.
 func (r *Replicator) reachedElsewhere(ctx context.Context, goals map[pipeKey]int64) {
 	for key, goal := range goals {
-		remote := r.sites.known(key.unit)
+		remote := r.sites.Known(key.unit)
 		if remote == nil || !r.sharing.elsewhere(share{key.unit, key.queue.Topic, key.queue.Broker}) {
 			continue
 		}

@@ -62,7 +62,7 @@ func sharesOf(unit string, queues map[string][]remoting.Queue) []share {
 func (r *Replicator) look(ctx context.Context) (targets []msha.UnitInfo, origin *remoting.Cluster, topics []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
 	defer cancel()
-	units, err := r.units(ctx)
+	units, err := readUnits(ctx, r.store)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -70,7 +70,7 @@ func (r *Replicator) look(ctx context.Context) (targets []msha.UnitInfo, origin 
 	if !ok {
 		return nil, nil, nil, msha.Errorf("replicate.run", r.origin, "known units: "+strings.Join(units.Names(), ", "), "unit %w: %w", msha.ErrNotFound, errUnknownOrigin)
 	}
-	if origin, err = r.sites.reach(ctx, info); err != nil {
+	if origin, err = r.sites.Reach(ctx, info); err != nil {
 		return nil, nil, nil, err
 	}
 	topics, err = r.topics(ctx, origin, units.Names())
@@ -97,8 +97,9 @@ func (r *Replicator) connectUnit(ctx context.Context, u msha.UnitInfo, queues ma
 	return all
 }
 
-func (r *Replicator) units(ctx context.Context) (*msha.Units, error) {
-	doc, err := r.store.Get(ctx, msha.UnitsKey)
+// readUnits reads the unit document. ErrInvalid if it does not parse.
+func readUnits(ctx context.Context, store msha.MetaStore) (*msha.Units, error) {
+	doc, err := store.Get(ctx, msha.UnitsKey)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (r *Replicator) connect(ctx context.Context, u msha.UnitInfo, topic string,
 	if len(fresh) == 0 {
 		return nil
 	}
-	target, err := r.sites.reach(ctx, u)
+	target, err := r.sites.Reach(ctx, u)
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (r *Replicator) start(unit string, from, to remoting.Queue, least int64) {
 	}
 	p := &pipe{
 		from:   msha.OriginQueue{Unit: r.origin, Broker: from.Broker, Topic: from.Topic, Queue: from.ID},
-		source: from, target: to, unit: unit, origin: r.sites.following(r.origin), remote: r.sites.following(unit), opts: &r.opts, turn: h.turn, copied: least,
+		source: from, target: to, unit: unit, origin: r.sites.Following(r.origin), remote: r.sites.Following(unit), opts: &r.opts, turn: h.turn, copied: least,
 		checkpoint: func(ctx context.Context) (int64, bool, error) { return r.loadCheckpoint(ctx, unit, from) },
 	}
 	p.log = r.opts.Logger.With("origin", p.from.String(), "target", unit)

@@ -64,9 +64,6 @@ func (o *Options) withDefaults() Options {
 	if d.timeout <= 0 {
 		d.timeout = callTimeout
 	}
-	if d.Access == nil {
-		d.Access = noAccess
-	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}

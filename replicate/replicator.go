@@ -17,7 +17,7 @@ type Replicator struct {
 	origin string
 	store  msha.MetaStore
 	opts   Options
-	sites  *sites
+	sites  *remoting.Sites
 
 	stored map[string]map[remoting.Queue]int64 // checkpoints as last stored, by key; Run alone uses it
 
@@ -45,7 +45,7 @@ func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
 		return nil, err
 	}
 	return &Replicator{
-		origin: origin, store: store, opts: opts, sites: newSites(opts.Access, opts.Logger),
+		origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger),
 		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]int64{},
 	}, nil
 }
@@ -68,7 +68,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		wg.Wait()
-		r.sites.close()
+		r.sites.Close()
 		r.mu.Lock()
 		r.running, r.pipes = false, map[pipeKey]*pipe{}
 		r.mu.Unlock()
