@@ -1,12 +1,12 @@
 package consume
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 )
 
 // router is a msha.Router whose table can be replaced.
@@ -44,22 +44,11 @@ func (r *router) set(t *msha.Table) {
 }
 
 // output keeps what was logged.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
+type output struct{ logtest.Log }
 
 // says tells whether a line holds all the parts.
 func (o *output) says(parts ...string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for line := range strings.Lines(o.b.String()) {
+	for line := range strings.Lines(o.String()) {
 		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
 			return true
 		}
@@ -68,8 +57,6 @@ func (o *output) says(parts ...string) bool {
 }
 
 func (o *output) tail(n int) string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s := o.b.String()
+	s := o.String()
 	return s[max(0, len(s)-n):]
 }

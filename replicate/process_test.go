@@ -1,12 +1,8 @@
 package replicate
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
@@ -19,81 +15,18 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/child"
+	"github.com/go-msha/msha/internal/farstore"
 )
 
-// farStore is a client of the test's metastore in another process. It has no watches: changes are seen when they are looked for.
-type farStore struct{ url string }
-
-type storeCall struct {
-	Op, Key  string
-	Value    []byte
-	Revision msha.Revision
-	Err      string
-}
-
-var farErrors = map[string]error{"conflict": msha.ErrConflict, "missing": msha.ErrNotFound}
-
-func (s farStore) call(ctx context.Context, c storeCall) (storeCall, error) {
-	body, err := json.Marshal(c)
-	if err != nil {
-		return c, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
-	if err != nil {
-		return c, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return c, errors.Join(ctx.Err(), err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // was read
-	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
-		return c, err
-	}
-	if c.Err != "" {
-		return c, fmt.Errorf("metastore %s: %w", c.Key, farErrors[c.Err])
-	}
-	return c, nil
-}
-
-func (s farStore) Get(ctx context.Context, key string) (msha.Document, error) {
-	c, err := s.call(ctx, storeCall{Op: "get", Key: key})
-	return msha.Document{Key: key, Value: c.Value, Revision: c.Revision}, err
-}
+// farStore reads linearizably, as the memory store does.
+type farStore struct{ farstore.Client }
 
 func (s farStore) GetFresh(ctx context.Context, key string) (msha.Document, error) {
 	return s.Get(ctx, key)
 }
 
-func (s farStore) Put(ctx context.Context, key string, value []byte, expect msha.Revision) (msha.Revision, error) {
-	c, err := s.call(ctx, storeCall{Op: "put", Key: key, Value: value, Revision: expect})
-	return c.Revision, err
-}
-
-func (s farStore) Delete(context.Context, string, msha.Revision) error { return errors.ErrUnsupported }
-func (s farStore) Watch(context.Context, string) (<-chan msha.Document, error) {
-	return nil, errors.ErrUnsupported
-}
-func (s farStore) Close() error { return nil }
-
 func (f *fleet) serveStore() string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var c storeCall
-		err := json.NewDecoder(r.Body).Decode(&c)
-		if c.Op == "put" && err == nil {
-			c.Revision, err = f.store.Put(r.Context(), c.Key, c.Value, c.Revision)
-		} else if err == nil {
-			var doc msha.Document
-			doc, err = f.store.Get(r.Context(), c.Key)
-			c.Value, c.Revision = doc.Value, doc.Revision
-		}
-		for name, sentinel := range farErrors {
-			if errors.Is(err, sentinel) {
-				c.Err = name
-			}
-		}
-		_ = json.NewEncoder(w).Encode(c)
-	}))
+	server := httptest.NewServer(farstore.Handler(f.store))
 	f.Cleanup(server.Close)
 	return server.URL
 }
@@ -113,7 +46,7 @@ func replicateIfChild() bool {
 	defer stop()
 	o := fleetOptions()
 	o.noPlace = os.Getenv(replicatorPlace) == ""
-	r, err := New("unit-1", farStore{url}, o)
+	r, err := New("unit-1", farStore{farstore.Client{URL: url}}, o)
 	if err == nil {
 		err = r.Run(ctx)
 	}

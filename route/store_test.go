@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/metastore/memory"
 )
 
@@ -164,28 +164,10 @@ func (s *tableFails) Put(ctx context.Context, key string, value []byte, expect m
 	return s.Store.Put(ctx, key, value, expect)
 }
 
-// lockedBuffer is a log that a test reads while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) contains(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Contains(l.b.Bytes(), []byte(s))
-}
-
 func TestWatchSurvivesWhateverIsStored(t *testing.T) {
 	store, ctx := initialized(t), context.Background()
-	log := &lockedBuffer{}
-	w, err := Watch(ctx, store, &Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
+	log := &logtest.Log{}
+	w, err := Watch(ctx, store, &Options{Logger: log.Logger()})
 	require.NoError(t, err)
 	defer w.Close()
 	replace := func(value []byte) {
@@ -197,7 +179,7 @@ func TestWatchSurvivesWhateverIsStored(t *testing.T) {
 		require.NoError(t, err)
 	}
 	logged := func(what string) {
-		require.Eventually(t, func() bool { return log.contains(what) }, 10*time.Second, time.Millisecond, what)
+		require.Eventually(t, func() bool { return log.Contains(what) }, 10*time.Second, time.Millisecond, what)
 	}
 	second, err := Reopen(twoUnits(t), "none")
 	require.NoError(t, err)

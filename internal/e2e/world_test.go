@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/agent"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/remoting"
 	"github.com/go-msha/msha/manager"
 	"github.com/go-msha/msha/replicate"
@@ -112,32 +112,19 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 
 // testLog keeps the log of a scenario and shows it if the scenario fails.
 func testLog(t *testing.T) *slog.Logger {
-	b := &lockedBuffer{}
+	b := &logtest.Log{}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
 		}
 		f, err := os.CreateTemp("", "msha-e2e-*.log")
 		if err == nil {
-			defer f.Close() //nolint:errcheck // a log
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			f.Write(b.b.Bytes()) //nolint:errcheck // a log
+			defer f.Close()           //nolint:errcheck // a log
+			f.WriteString(b.String()) //nolint:errcheck // a log
 			t.Logf("log: %s", f.Name())
 		}
 	})
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func (w *world) cluster(unit string) (*remoting.Cluster, func()) {

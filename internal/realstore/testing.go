@@ -1,59 +1,36 @@
 package realstore
 
-import "context"
-
-// TB is what the test constructors need of a testing.TB.
-type TB interface {
-	Helper()
-	Context() context.Context
-	Cleanup(func())
-	Failed() bool
-	Logf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+import "github.com/go-msha/msha/internal/child"
 
 // Etcd starts an etcd for a test and stops it when the test ends. If the test failed, the end of the server's output is printed. A
 // missing server fails the test. The other constructors do the same.
-func Etcd(t TB, o *EtcdOptions) *Server {
+func Etcd(t child.TB, o *EtcdOptions) *Server {
 	t.Helper()
-	return forTest(t, StartEtcd, o)
+	return child.ForTest(t, StartEtcd, o, report)
 }
 
 // Redis starts a standalone Redis for a test.
-func Redis(t TB, o *RedisOptions) *Server {
+func Redis(t child.TB, o *RedisOptions) *Server {
 	t.Helper()
-	return forTest(t, StartRedis, o)
+	return child.ForTest(t, StartRedis, o, report)
 }
 
 // Sentinel starts a master, its replica and three sentinels for a test.
-func Sentinel(t TB, o *SentinelOptions) *Server {
+func Sentinel(t child.TB, o *SentinelOptions) *Server {
 	t.Helper()
-	return forTest(t, StartSentinel, o)
+	return child.ForTest(t, StartSentinel, o, report)
 }
 
 // RedisCluster starts a Redis cluster for a test.
-func RedisCluster(t TB, o *ClusterOptions) *Server {
+func RedisCluster(t child.TB, o *ClusterOptions) *Server {
 	t.Helper()
-	return forTest(t, StartRedisCluster, o)
+	return child.ForTest(t, StartRedisCluster, o, report)
 }
 
 // Rnacos starts an r-nacos for a test.
-func Rnacos(t TB, o *RnacosOptions) *Server {
+func Rnacos(t child.TB, o *RnacosOptions) *Server {
 	t.Helper()
-	return forTest(t, StartRnacos, o)
+	return child.ForTest(t, StartRnacos, o, report)
 }
 
-func forTest[O any](t TB, start func(context.Context, *O) (*Server, error), o *O) *Server {
-	t.Helper()
-	s, err := start(t.Context(), o)
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s:\n%s", s.Kind(), s.Logs(15))
-		}
-		s.Stop()
-	})
-	return s
-}
+func report(s *Server) string { return s.Kind() + ":\n" + s.Logs(15) }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -41,7 +42,7 @@ func lostHistory(t *testing.T, prepare func(t *testing.T, server *realstore.Serv
 	require.ErrorIs(t, s.Safe(), msha.ErrUnsafe)
 	require.ErrorIs(t, msha.Safe(s), msha.ErrUnsafe)
 	require.ErrorContains(t, s.Safe(), "switching is refused")
-	require.Equal(t, 1, j.count("metastore is unsafe"))
+	require.Equal(t, 1, j.Count("metastore is unsafe"))
 	select {
 	case d := <-ch:
 		require.GreaterOrEqual(t, d.Revision, r, "an older document after a newer one")
@@ -75,8 +76,8 @@ func TestRestoredBackupIsUnsafe(t *testing.T) {
 func TestAddressesOfTwoClustersAreUnsafe(t *testing.T) {
 	t.Parallel()
 	a, b := realstore.Etcd(t, nil), realstore.Etcd(t, nil)
-	j := &journal{}
-	s, err := Open(t.Context(), []string{a.Addr(), b.Addr()}, j.options(Options{}))
+	j := &logtest.Log{}
+	s, err := Open(t.Context(), []string{a.Addr(), b.Addr()}, logged(j, Options{}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	eventually(t, "answers of two clusters are told apart", func() bool {

@@ -128,13 +128,13 @@ func TestReturningMemberStealsNothing(t *testing.T) {
 	leave, err := second.Join(t.Context(), "agents", msha.Member{ID: "a", Metadata: map[string]string{"of": "second"}})
 	require.NoError(t, err)
 	p.Heal()
-	eventually(t, "the first notices", func() bool { return j.count("another process took the member id") == 1 })
+	eventually(t, "the first notices", func() bool { return j.Count("another process took the member id") == 1 })
 	time.Sleep(2 * memberTTL) // it tries again
-	require.Equal(t, 1, j.count("another process took the member id"), "logged once")
+	require.Equal(t, 1, j.Count("another process took the member id"), "logged once")
 	until(t, ch, "the second", func(list []msha.Member) bool { return len(list) == 1 && list[0].Metadata["of"] == "second" })
 	require.NoError(t, leave(t.Context()))
 	until(t, ch, "the first again", func(list []msha.Member) bool { return len(list) == 1 && list[0].Metadata["of"] == "first" })
-	eventually(t, "the return is logged", func() bool { return j.count("the member is listed again") == 1 })
+	eventually(t, "the return is logged", func() bool { return j.Count("the member is listed again") == 1 })
 	require.NoError(t, leaveFirst(t.Context()))
 }
 
@@ -173,7 +173,7 @@ func TestRevokedLeaseIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	until(t, ch, "nobody", listed())
 	until(t, ch, "the member again", listed("a"))
-	require.Zero(t, j.count(lossLine), "the server was there all the time")
+	require.Zero(t, j.Count(lossLine), "the server was there all the time")
 }
 
 func TestJoinAndLeaveWithoutServer(t *testing.T) {

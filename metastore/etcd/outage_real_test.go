@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/netproxy"
 	"github.com/go-msha/msha/internal/realstore"
 )
@@ -57,8 +58,8 @@ func outage(t *testing.T, attempts int, begin func(*realstore.Server, *netproxy.
 			}
 		}
 	}
-	eventually(t, "the loss is logged", func() bool { return j.count(lossLine) == 1 })
-	require.Zero(t, j.count(recoveryLine))
+	eventually(t, "the loss is logged", func() bool { return j.Count(lossLine) == 1 })
+	require.Zero(t, j.Count(recoveryLine))
 	end(server, p)
 	tried := p.Accepted() - before
 	if !meanwhile {
@@ -71,8 +72,8 @@ func outage(t *testing.T, attempts int, begin func(*realstore.Server, *netproxy.
 		seen := last[n/2]
 		rising(t, ch, &seen, revisions[n/2])
 	}
-	eventually(t, "the return is logged", func() bool { return j.count(recoveryLine) == 1 })
-	require.Equal(t, 1, j.count(lossLine), j)
+	eventually(t, "the return is logged", func() bool { return j.Count(recoveryLine) == 1 })
+	require.Equal(t, 1, j.Count(lossLine), j)
 	require.LessOrEqual(t, tried, attempts, "attempts to connect")
 	t.Logf("%d attempts to connect", tried)
 	require.NoError(t, s.Safe())
@@ -146,8 +147,8 @@ func TestCompactionBehindResumedWatch(t *testing.T) {
 	server := realstore.Etcd(t, nil)
 	a, b := proxy(t, server.Addr()), proxy(t, server.Addr())
 	b.Cut() // so that the watches go by a
-	j := &journal{}
-	s, err := Open(t.Context(), []string{a.Addr(), b.Addr()}, j.options(Options{MemberTTL: memberTTL}))
+	j := &logtest.Log{}
+	s, err := Open(t.Context(), []string{a.Addr(), b.Addr()}, logged(j, Options{MemberTTL: memberTTL}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	direct, _ := open(t, server.Addr(), Options{})
@@ -174,7 +175,7 @@ func TestCompactionBehindResumedWatch(t *testing.T) {
 	rising(t, ch, &last, r)
 	until(t, members, "the member", func(list []msha.Member) bool { return len(list) == 1 })
 	require.Greater(t, time.Since(silent), pingAfter/2, "the watches went by the silent address")
-	require.Zero(t, j.count("compacted"), "a compaction is no loss\n%s", j)
+	require.Zero(t, j.Count("compacted"), "a compaction is no loss\n%s", j)
 }
 
 func TestCloseDoesNotWaitForDeadServer(t *testing.T) {

@@ -3,11 +3,7 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/netproxy"
 	"github.com/go-msha/msha/internal/realstore"
 	"github.com/go-msha/msha/metastore/metastoretest"
@@ -27,32 +24,9 @@ const memberTTL = 2 * time.Second
 // patience bounds every wait: the longest are a silent connection's death and a backoff, on a busy machine.
 const patience = 40 * time.Second
 
-// journal collects log lines.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(b)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.buf.String(), text)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
-func (j *journal) options(o Options) *Options {
-	o.Logger = slog.New(slog.NewTextHandler(j, nil))
+// logged makes a store write to the log.
+func logged(j *logtest.Log, o Options) *Options {
+	o.Logger = j.Logger()
 	return &o
 }
 
@@ -65,13 +39,13 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 // open connects to addr; what the store logs is in the journal.
-func open(t *testing.T, addr string, o Options) (*Store, *journal) {
+func open(t *testing.T, addr string, o Options) (*Store, *logtest.Log) {
 	t.Helper()
-	j := &journal{}
+	j := &logtest.Log{}
 	if o.MemberTTL == 0 {
 		o.MemberTTL = memberTTL
 	}
-	s, err := Open(t.Context(), []string{addr}, j.options(o))
+	s, err := Open(t.Context(), []string{addr}, logged(j, o))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -32,9 +33,9 @@ func explained(t *testing.T, err error, op, resource, hint string) {
 
 func openRefused(t *testing.T, addr, hint string, o Options) {
 	t.Helper()
-	j := &journal{}
+	j := &logtest.Log{}
 	began := time.Now()
-	s, err := Open(within(t, 9*time.Second), []string{addr}, j.options(o))
+	s, err := Open(within(t, 9*time.Second), []string{addr}, logged(j, o))
 	require.Nil(t, s)
 	explained(t, err, "metastore.open", addr, hint)
 	require.Less(t, time.Since(began), 9*time.Second)
@@ -146,7 +147,7 @@ func TestForgottenToken(t *testing.T) {
 		watch(rand.Text(), 0)
 	}
 	require.Greater(t, s.user.number(), forgotten, "another token was asked for")
-	require.Zero(t, j.count(lossLine), j)
+	require.Zero(t, j.Count(lossLine), j)
 }
 
 func TestServerRefusesSize(t *testing.T) {

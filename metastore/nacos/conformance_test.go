@@ -13,10 +13,10 @@ import (
 	"github.com/go-msha/msha/metastore/metastoretest"
 )
 
-// behind gives the options that reach a server through a proxy, and the proxy.
-func behind(t *testing.T, s *nacostest.Server, o Options) (Options, *netproxy.Proxy) {
+// behind gives the options that reach a server's gRPC port through a proxy, and the proxy.
+func behind(t *testing.T, grpc string, o Options) (Options, *netproxy.Proxy) {
 	t.Helper()
-	p, err := netproxy.Start(s.GRPCAddr())
+	p, err := netproxy.Start(grpc)
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	_, port, err := net.SplitHostPort(p.Addr())
@@ -26,21 +26,24 @@ func behind(t *testing.T, s *nacostest.Server, o Options) (Options, *netproxy.Pr
 	return o, p
 }
 
+// partition is a cut that outlives its connections, until heal.
+func partition(p *netproxy.Proxy) (heal func()) {
+	p.Blackhole()
+	return func() {
+		p.Cut()
+		p.Heal()
+	}
+}
+
 // conform plays the suite, each case with a server of its own.
 func conform(t *testing.T, faults nacostest.Faults, o Options, adapt func(*metastoretest.Harness)) {
 	metastoretest.Run(t, func(t *testing.T) metastoretest.Harness {
 		s := startServer(t, nacostest.Options{Faults: faults})
-		proxied, p := behind(t, s, o)
+		proxied, p := behind(t, s.GRPCAddr(), o)
 		store, second, outside := open(t, s.Addr(), proxied), open(t, s.Addr(), proxied), open(t, s.Addr(), o)
 		h := metastoretest.Harness{
 			Store: store, Second: second, Outside: outside, Members: store, TooLarge: defaultMaxValue + 1, MemberTTL: ttl,
-			Cut: func() func() {
-				p.Blackhole()
-				return func() {
-					p.Cut() // a partition outlives its connections
-					p.Heal()
-				}
-			},
+			Cut:     func() func() { return partition(p) },
 			Restart: func() { require.NoError(t, s.Restart()) },
 		}
 		if adapt != nil {

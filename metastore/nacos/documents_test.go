@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/nacostest"
 )
 
@@ -135,10 +136,10 @@ func TestALostHistoryIsFoundByReading(t *testing.T) {
 
 func TestACorruptDocument(t *testing.T) {
 	t.Parallel()
-	log := &journal{}
+	log := &logtest.Log{}
 	s := startServer(t, nacostest.Options{})
 	o := quick()
-	o.Logger = log.logger()
+	o.Logger = log.Logger()
 	a := open(t, s.Addr(), o)
 	r := put(t, a, "k", "one", 0)
 	ch, err := a.Watch(t.Context(), "k")
@@ -146,7 +147,7 @@ func TestACorruptDocument(t *testing.T) {
 	require.Equal(t, "one", string(await(t, ch, 0, r).Value))
 	good, _ := s.Content("", defaultGroup, "k")
 	s.Overwrite("", defaultGroup, "k", good+" edited")
-	eventually(t, "the watch reports it", func() bool { return log.count("metastore lost") == 1 })
+	eventually(t, "the watch reports it", func() bool { return log.Count("metastore lost") == 1 })
 	_, err = a.Get(t.Context(), "k")
 	require.ErrorIs(t, err, msha.ErrInvalid)
 	for _, part := range []string{"nacos", "metastore.get k", "edited by hand", "restore it from its history"} {
@@ -162,8 +163,8 @@ func TestACorruptDocument(t *testing.T) {
 	s.Overwrite("", defaultGroup, "k", good)
 	put(t, a, "k", "two", r)
 	require.Equal(t, "two", string(await(t, ch, r, r+1).Value))
-	eventually(t, "the watch is well again", func() bool { return log.count("metastore is back") == 1 })
-	require.Equal(t, 1, log.count("metastore lost"), log.String())
+	eventually(t, "the watch is well again", func() bool { return log.Count("metastore is back") == 1 })
+	require.Equal(t, 1, log.Count("metastore lost"), log.String())
 }
 
 func TestADocumentOverTheServersLimit(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/nacostest"
 )
 
@@ -94,7 +95,7 @@ func TestOfRacingJoinersOneWins(t *testing.T) {
 func TestAMemberJoinsAgainAfterRestartAndCut(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	o, p := behind(t, s, quick())
+	o, p := behind(t, s.GRPCAddr(), quick())
 	a, outside := open(t, s.Addr(), o), open(t, s.Addr(), quick())
 	ch, err := outside.WatchMembers(t.Context(), "agents")
 	require.NoError(t, err)
@@ -119,9 +120,9 @@ func TestAMemberJoinsAgainAfterRestartAndCut(t *testing.T) {
 func TestAMemberDoesNotTakeItsIDBack(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	log := &journal{}
-	o, p := behind(t, s, quick())
-	o.Logger = log.logger()
+	log := &logtest.Log{}
+	o, p := behind(t, s.GRPCAddr(), quick())
+	o.Logger = log.Logger()
 	a, b := open(t, s.Addr(), o), open(t, s.Addr(), quick())
 	ch, err := b.WatchMembers(t.Context(), "agents")
 	require.NoError(t, err)
@@ -134,7 +135,7 @@ func TestAMemberDoesNotTakeItsIDBack(t *testing.T) {
 	require.NoError(t, err)
 	p.Cut()
 	p.Heal()
-	eventually(t, "the loser says so", func() bool { return log.count("member id was taken by another process") == 1 })
+	eventually(t, "the loser says so", func() bool { return log.Count("member id was taken by another process") == 1 })
 	owner := func() string {
 		list, err := memberSource{b}.Read(t.Context(), "agents")
 		require.NoError(t, err)
@@ -146,7 +147,7 @@ func TestAMemberDoesNotTakeItsIDBack(t *testing.T) {
 	require.Equal(t, "b", owner())
 	require.NoError(t, leave(t.Context()))
 	eventually(t, "and joins once the other one left", func() bool { return owner() == "a" })
-	require.Equal(t, 1, log.count("member id was taken by another process"))
+	require.Equal(t, 1, log.Count("member id was taken by another process"))
 }
 
 func TestAMemberTooLargeForNacos(t *testing.T) {

@@ -12,14 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/nacostest"
 )
 
 // refused opens a store in vain, and checks what every such error says.
 func refused(t *testing.T, addr string, o Options, parts ...string) {
 	t.Helper()
-	log := &journal{}
-	o.Logger = log.logger()
+	log := &logtest.Log{}
+	o.Logger = log.Logger()
 	began := time.Now()
 	_, err := Open(t.Context(), addr, &o)
 	require.Error(t, err)
@@ -146,14 +147,14 @@ func TestTheProbeWritesOneRowEver(t *testing.T) {
 func TestAServerThatDoesNotCompareIsUnsafe(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{Faults: nacostest.Faults{IgnoreCas: true}})
-	log := &journal{}
+	log := &logtest.Log{}
 	o := quick()
-	o.Logger = log.logger()
+	o.Logger = log.Logger()
 	a := open(t, s.Addr(), o)
 	require.ErrorIs(t, a.Safe(), msha.ErrUnsafe)
 	require.ErrorIs(t, msha.Safe(a), msha.ErrUnsafe)
 	require.ErrorContains(t, a.Safe(), "ignores the md5 of a compare-and-set")
-	require.Equal(t, 1, log.count("metastore is unsafe"))
+	require.Equal(t, 1, log.Count("metastore is unsafe"))
 	r := put(t, a, "k", "one", 0)
 	put(t, open(t, s.Addr(), quick()), "k", "two", r)
 	before := s.HistoryRows("", defaultGroup, "k")

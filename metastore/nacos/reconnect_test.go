@@ -9,15 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/nacostest"
 )
 
 func TestAWatchSurvivesRestartAndLostConnection(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	log := &journal{}
+	log := &logtest.Log{}
 	o := quick()
-	o.Poll, o.Logger = time.Hour, log.logger()
+	o.Poll, o.Logger = time.Hour, log.Logger()
 	watcher, writer := open(t, s.Addr(), o), open(t, s.Addr(), quick())
 	r := put(t, writer, "k", "0", 0)
 	ch, err := watcher.Watch(t.Context(), "k")
@@ -34,8 +35,8 @@ func TestAWatchSurvivesRestartAndLostConnection(t *testing.T) {
 			return err == nil
 		})
 		await(t, ch, last, r)
-		eventually(t, "noticed", func() bool { return log.count("metastore is back") == i+1 })
-		require.Equal(t, i+1, log.count("metastore lost"), log.String())
+		eventually(t, "noticed", func() bool { return log.Count("metastore is back") == i+1 })
+		require.Equal(t, i+1, log.Count("metastore lost"), log.String())
 	}
 }
 
@@ -43,9 +44,9 @@ func TestAWatchSurvivesRestartAndLostConnection(t *testing.T) {
 func TestACutOfTenSeconds(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	log := &journal{}
-	o, p := behind(t, s, quick())
-	o.Poll, o.RequestTimeout, o.Logger = time.Hour, 3*time.Second, log.logger()
+	log := &logtest.Log{}
+	o, p := behind(t, s.GRPCAddr(), quick())
+	o.Poll, o.RequestTimeout, o.Logger = time.Hour, 3*time.Second, log.Logger()
 	cut, writer := open(t, s.Addr(), o), open(t, s.Addr(), quick())
 	r := put(t, writer, "k", "0", 0)
 	ch, err := cut.Watch(t.Context(), "k")
@@ -67,22 +68,22 @@ func TestACutOfTenSeconds(t *testing.T) {
 	_, err = cut.Put(ctx, "k", []byte("lost"), r)
 	require.Equal(t, context.DeadlineExceeded, err)
 	<-over
-	require.Equal(t, 1, log.count("metastore lost"), "silence was noticed: %s", log)
+	require.Equal(t, 1, log.Count("metastore lost"), "silence was noticed: %s", log)
 	p.Cut()
 	require.Less(t, p.Accepted()-before, 20, "attempts to connect during the cut")
 	p.Heal()
 	require.Equal(t, "during", string(await(t, ch, last, r).Value))
-	eventually(t, "one line on the recovery", func() bool { return log.count("metastore is back") == 1 })
-	require.Equal(t, 1, log.count("metastore lost"), log.String())
+	eventually(t, "one line on the recovery", func() bool { return log.Count("metastore is back") == 1 })
+	require.Equal(t, 1, log.Count("metastore lost"), log.String())
 	require.NoError(t, leave(t.Context()))
 }
 
 func TestAServerThatIsDownIsTriedWithPatience(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	o, p := behind(t, s, quick())
-	log := &journal{}
-	o.Logger = log.logger()
+	o, p := behind(t, s.GRPCAddr(), quick())
+	log := &logtest.Log{}
+	o.Logger = log.Logger()
 	a := open(t, s.Addr(), o)
 	r := put(t, a, "k", "0", 0)
 	ch, err := a.Watch(t.Context(), "k")
@@ -93,15 +94,15 @@ func TestAServerThatIsDownIsTriedWithPatience(t *testing.T) {
 	time.Sleep(5 * time.Second) // a loop without pause would connect thousands of times
 	require.Less(t, p.Accepted()-before, 20)
 	require.NoError(t, s.Restart())
-	eventually(t, "back", func() bool { return log.count("metastore is back") == 1 })
-	require.Equal(t, 1, log.count("metastore lost"), log.String())
+	eventually(t, "back", func() bool { return log.Count("metastore is back") == 1 })
+	require.Equal(t, 1, log.Count("metastore lost"), log.String())
 	require.Greater(t, put(t, a, "k", "1", r), r)
 }
 
 func TestCloseDoesNotWaitForADeadServer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	o, p := behind(t, s, quick())
+	o, p := behind(t, s.GRPCAddr(), quick())
 	a := open(t, s.Addr(), o)
 	put(t, a, "k", "0", 0)
 	ch, err := a.Watch(t.Context(), "k")
@@ -142,7 +143,7 @@ func TestASilentClientGivesASignOfLife(t *testing.T) {
 func TestALostAnswerIsNoConflict(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	o, p := behind(t, s, quick())
+	o, p := behind(t, s.GRPCAddr(), quick())
 	a, b := open(t, s.Addr(), o), open(t, s.Addr(), quick())
 	r := put(t, a, "k", "one", 0)
 	s.Set(func(f *nacostest.Faults) { f.LostAnswers = true })
@@ -182,7 +183,7 @@ func TestAWriteWithoutAnAnswerSaysThatItIsUnknown(t *testing.T) {
 func TestAConnectionThatIsNotAnsweredIsNotTheCallersTimeout(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
-	o, p := behind(t, s, quick())
+	o, p := behind(t, s.GRPCAddr(), quick())
 	o.DialTimeout, o.RequestTimeout = 2*time.Second, time.Second
 	a := open(t, s.Addr(), o)
 	p.Cut()

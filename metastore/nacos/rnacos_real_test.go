@@ -3,53 +3,35 @@
 package nacos
 
 import (
-	"net"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
-	"github.com/go-msha/msha/internal/netproxy"
 	"github.com/go-msha/msha/internal/realstore"
 	"github.com/go-msha/msha/metastore/metastoretest"
 )
 
-// through gives the options that reach a server's gRPC port by a proxy, and the proxy.
-func through(t *testing.T, addr string, o Options) (Options, *netproxy.Proxy) {
+// grpcOf is where a server's clients look for its gRPC port.
+func grpcOf(t *testing.T, addr string) string {
 	t.Helper()
-	host, port, err := net.SplitHostPort(addr)
+	servers, err := new(Options).withDefaults().check(addr)
 	require.NoError(t, err)
-	n, err := strconv.Atoi(port)
-	require.NoError(t, err)
-	p, err := netproxy.Start(net.JoinHostPort(host, strconv.Itoa(n+portOffset)))
-	require.NoError(t, err)
-	t.Cleanup(p.Close)
-	_, port, err = net.SplitHostPort(p.Addr())
-	require.NoError(t, err)
-	o.GRPCPort, err = strconv.Atoi(port)
-	require.NoError(t, err)
-	return o, p
+	return servers[0].grpc
 }
 
 // TestConformanceOfRnacos: it serves documents, watches and members, but ignores casMd5, so the store must say that it is unsafe.
 func TestConformanceOfRnacos(t *testing.T) {
 	s := realstore.Rnacos(t, nil)
 	metastoretest.Run(t, func(t *testing.T) metastoretest.Harness {
-		o, p := through(t, s.Addr(), quick())
+		o, p := behind(t, grpcOf(t, s.Addr()), quick())
 		store := open(t, s.Addr(), o)
 		require.ErrorIs(t, store.Safe(), msha.ErrUnsafe)
 		return metastoretest.Harness{
 			Store: store, Second: open(t, s.Addr(), o), Outside: open(t, s.Addr(), quick()), Members: store, Unsafe: true, StaleReads: true,
 			TooLarge: defaultMaxValue + 1,
-			Cut: func() func() {
-				p.Blackhole()
-				return func() {
-					p.Cut()
-					p.Heal()
-				}
-			},
+			Cut:      func() func() { return partition(p) },
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -117,14 +118,14 @@ func TestMissingPermissionsAreNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := realstore.Redis(t, &realstore.RedisOptions{Config: map[string]string{"user limited": "on >secret resetchannels " + rules}})
-			var log logs
-			s, err := Open(t.Context(), server.Addrs(), &Options{User: "limited", Password: "secret", Logger: log.logger()})
+			var log logtest.Log
+			s, err := Open(t.Context(), server.Addrs(), &Options{User: "limited", Password: "secret", Logger: log.Logger()})
 			if err == nil {
 				defer s.Close() //nolint:errcheck // it has nothing to say
 				if _, err = s.Put(t.Context(), "k", []byte("v"), 0); err == nil {
 					require.Equal(t, "subscribe", name)
 					watch(t, s, "k").until("v") // without notices, by the first read
-					require.Eventually(t, func() bool { return log.count(loss) == 1 && log.count("package metastore/redis") == 1 }, patience, time.Millisecond)
+					require.Eventually(t, func() bool { return log.Count(loss) == 1 && log.Count("package metastore/redis") == 1 }, patience, time.Millisecond)
 					return
 				}
 				n, existsErr := raw(t, server.Addr()).Exists(t.Context(), s.documentKey("k")).Result()
@@ -168,8 +169,8 @@ func TestRefusedWritesAreMapped(t *testing.T) {
 func TestACorruptDocumentIsNamedAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
-	var log logs
-	s := open(t, server.Addrs(), Options{Logger: log.logger(), Poll: 100 * time.Millisecond})
+	var log logtest.Log
+	s := open(t, server.Addrs(), Options{Logger: log.Logger(), Poll: 100 * time.Millisecond})
 	c, key := raw(t, server.Addr()), s.documentKey("k")
 	r := put(t, s, "k", "good", 0)
 	w := watch(t, s, "k")
@@ -197,7 +198,7 @@ func TestACorruptDocumentIsNamedAndOthersGoOn(t *testing.T) {
 		require.Fail(t, "the last good version stays", "%v", d)
 	case <-time.After(500 * time.Millisecond):
 	}
-	require.Equal(t, 1, log.count(loss), "%s", &log)
+	require.Equal(t, 1, log.Count(loss), "%s", &log)
 }
 
 func TestInvalidOptionsAreAllReported(t *testing.T) {

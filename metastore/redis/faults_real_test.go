@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -18,19 +19,19 @@ const loss, recovery = "metastore lost", "metastore is back"
 func TestAWatchSeesTheLastValueAfterARestart(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
-	var log logs
-	s := open(t, server.Addrs(), Options{Logger: log.logger()})
+	var log logtest.Log
+	s := open(t, server.Addrs(), Options{Logger: log.Logger()})
 	r := put(t, s, "k", "before", 0)
 	w := watch(t, s, "k")
 	w.until("before")
 	server.Kill()
-	require.Eventually(t, func() bool { return log.count(loss) == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return log.Count(loss) == 1 }, patience, time.Millisecond)
 	require.NoError(t, server.Restart(t.Context()))
 	other := open(t, server.Addrs(), Options{})
 	put(t, other, "k", "after", r)
 	w.until("after")
-	require.Eventually(t, func() bool { return log.count(recovery) == 1 }, patience, time.Millisecond)
-	require.Equal(t, 1, log.count(loss), "%s", &log)
+	require.Eventually(t, func() bool { return log.Count(recovery) == 1 }, patience, time.Millisecond)
+	require.Equal(t, 1, log.Count(loss), "%s", &log)
 	require.NoError(t, s.Safe())
 }
 
@@ -38,8 +39,8 @@ func TestAWatchSeesTheLastValueAfterACutOf10s(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
 	p := proxy(t, server.Addr())
-	var log logs
-	s, outside := open(t, []string{p.Addr()}, Options{Logger: log.logger(), MemberTTL: 30 * time.Second}), open(t, server.Addrs(), Options{})
+	var log logtest.Log
+	s, outside := open(t, []string{p.Addr()}, Options{Logger: log.Logger(), MemberTTL: 30 * time.Second}), open(t, server.Addrs(), Options{})
 	for _, key := range []string{"a", "b", "c"} {
 		put(t, s, key, "before", 0)
 	}
@@ -57,8 +58,8 @@ func TestAWatchSeesTheLastValueAfterACutOf10s(t *testing.T) {
 	b.until("meanwhile")
 	insist(t, outside, "c", "after")
 	c.until("after")
-	require.Eventually(t, func() bool { return log.count(recovery) == 1 }, patience, time.Millisecond)
-	require.Equal(t, 1, log.count(loss), "%s", &log)
+	require.Eventually(t, func() bool { return log.Count(recovery) == 1 }, patience, time.Millisecond)
+	require.Equal(t, 1, log.Count(loss), "%s", &log)
 	require.Less(t, p.Accepted()-before, 30, "attempts to connect, and connections after the cut")
 	t.Logf("attempts to connect, and connections after the cut: %d", p.Accepted()-before)
 }
@@ -68,8 +69,8 @@ func TestABlackholedConnectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
 	p := proxy(t, server.Addr())
-	var log logs
-	s, outside := open(t, []string{p.Addr()}, Options{Logger: log.logger(), Poll: time.Hour}), open(t, server.Addrs(), Options{})
+	var log logtest.Log
+	s, outside := open(t, []string{p.Addr()}, Options{Logger: log.Logger(), Poll: time.Hour}), open(t, server.Addrs(), Options{})
 	r := put(t, s, "k", "before", 0)
 	w := watch(t, s, "k")
 	w.until("before")
@@ -82,8 +83,8 @@ func TestABlackholedConnectionIsNoticed(t *testing.T) {
 	p.Blackhole()
 	began := time.Now()
 	put(t, outside, "k", "meanwhile", r)
-	require.Eventually(t, func() bool { return log.count(loss) == 1 }, patience, time.Millisecond)
-	require.Equal(t, 1, log.count("what=notices"))
+	require.Eventually(t, func() bool { return log.Count(loss) == 1 }, patience, time.Millisecond)
+	require.Equal(t, 1, log.Count("what=notices"))
 	require.InDelta(t, (2 * silence).Seconds(), time.Since(began).Seconds(), silence.Seconds()+1)
 	p.Cut() // what was swallowed is not delivered late: only a new subscription and its read can tell
 	p.Heal()

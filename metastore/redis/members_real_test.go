@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -50,8 +51,8 @@ func TestADeadProcessExpiresAndItsIDIsFree(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
 	p := proxy(t, server.Addr())
-	var log logs
-	dying, s := open(t, []string{p.Addr()}, Options{Logger: log.logger()}), open(t, server.Addrs(), Options{})
+	var log logtest.Log
+	dying, s := open(t, []string{p.Addr()}, Options{Logger: log.Logger()}), open(t, server.Addrs(), Options{})
 	join(t, dying, "set", "a")
 	ch := members(t, s, "set")
 	listed(t, ch, "a")
@@ -62,13 +63,13 @@ func TestADeadProcessExpiresAndItsIDIsFree(t *testing.T) {
 	leave := join(t, s, "set", "a")
 	listed(t, ch, "a")
 	p.Heal()
-	require.Eventually(t, func() bool { return log.count("another process took the member's id") == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return log.Count("another process took the member's id") == 1 }, patience, time.Millisecond)
 	time.Sleep(memberTTL) // more refreshes, which must not take the id away or log again
-	require.Equal(t, 1, log.count("another process took the member's id"))
+	require.Equal(t, 1, log.Count("another process took the member's id"))
 	_, err := dying.Join(t.Context(), "set", msha.Member{ID: "a"})
 	require.ErrorIs(t, err, msha.ErrConflict)
 	require.NoError(t, leave(t.Context()))
-	require.Eventually(t, func() bool { return log.count("the member has its id back") == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return log.Count("the member has its id back") == 1 }, patience, time.Millisecond)
 	listed(t, ch, "a")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 	"github.com/go-msha/msha/internal/realstore"
 )
 
@@ -22,8 +23,8 @@ func TestALostWriteOfAFailoverMarksTheStoreUnsafe(t *testing.T) {
 	master, err := server.Primary(t.Context(), "")
 	require.NoError(t, err)
 	replica := server.Nodes()[1]
-	var log logs
-	s := open(t, server.Addrs(), Options{Master: realstore.MasterName, Logger: log.logger()})
+	var log logtest.Log
+	s := open(t, server.Addrs(), Options{Master: realstore.MasterName, Logger: log.Logger()})
 	r := put(t, s, "k", "copied", 0)
 	r = put(t, s, "k", "copied too", r)
 	w := watch(t, s, "k")
@@ -56,7 +57,7 @@ func TestALostWriteOfAFailoverMarksTheStoreUnsafe(t *testing.T) {
 		require.Fail(t, "the watch does not go back", "%v", d)
 	case <-time.After(500 * time.Millisecond):
 	}
-	require.Equal(t, 1, log.count("metastore is unsafe"), "%s", &log)
+	require.Equal(t, 1, log.Count("metastore is unsafe"), "%s", &log)
 	require.NoError(t, open(t, server.Addrs(), Options{Master: realstore.MasterName}).Safe(), "a new store has seen nothing else")
 }
 

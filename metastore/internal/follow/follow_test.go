@@ -1,10 +1,8 @@
 package follow
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,29 +119,14 @@ func (s *fakeServer) with(f func()) {
 	f()
 }
 
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) lines() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Split(strings.TrimSpace(l.b.String()), "\n")
-}
+func lines(l *logtest.Log) []string { return strings.Split(strings.TrimSpace(l.String()), "\n") }
 
 // play runs f in a bubble of virtual time.
-func play(t *testing.T, o Options, f func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logs, health *Health)) {
+func play(t *testing.T, o Options, f func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logtest.Log, health *Health)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s, out := newFakeServer(), &logs{}
-		health := NewHealth("fake", "here", slog.New(slog.NewTextHandler(out, nil)))
+		s, out := newFakeServer(), &logtest.Log{}
+		health := NewHealth("fake", "here", out.Logger())
 		h := Documents(s, health, o)
 		f(t, s, h, out, health)
 		h.Close()
@@ -175,7 +159,7 @@ func none(t *testing.T, ch <-chan msha.Document) {
 }
 
 func TestCurrentFirstThenNewer(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		a, err := h.Watch(t.Context(), "k")
 		require.NoError(t, err)
 		require.Equal(t, msha.Document{Key: "k"}, take(t, a))
@@ -200,7 +184,7 @@ func TestCurrentFirstThenNewer(t *testing.T) {
 }
 
 func TestASecondWatchDoesNotBeginWithWhatWasReadBefore(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		s.put("k", "1", 1)
 		a, err := h.Watch(t.Context(), "k")
 		require.NoError(t, err)
@@ -215,7 +199,7 @@ func TestASecondWatchDoesNotBeginWithWhatWasReadBefore(t *testing.T) {
 }
 
 func TestDeletedAndAbsentAreOrderedToo(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		s.put("k", "1", 1)
 		a, err := h.Watch(t.Context(), "k")
 		require.NoError(t, err)
@@ -234,7 +218,7 @@ func TestDeletedAndAbsentAreOrderedToo(t *testing.T) {
 }
 
 func TestALostNoticeIsFoundByTheNextRead(t *testing.T) {
-	play(t, Options{Poll: 10 * time.Second}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{Poll: 10 * time.Second}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		a, err := h.Watch(t.Context(), "k")
 		require.NoError(t, err)
 		take(t, a)
@@ -247,7 +231,7 @@ func TestALostNoticeIsFoundByTheNextRead(t *testing.T) {
 }
 
 func TestAnOutageIsLoggedOnceAndPaced(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logtest.Log, _ *Health) {
 		var all []<-chan msha.Document
 		for _, name := range []string{"a", "b", "c"} {
 			ch, err := h.Watch(t.Context(), name)
@@ -265,19 +249,19 @@ func TestAnOutageIsLoggedOnceAndPaced(t *testing.T) {
 		tries := reads + attempts - before
 		require.Less(t, tries, 150, "bounded backoff")
 		require.Greater(t, tries, 30, "it keeps trying")
-		require.Len(t, out.lines(), 1, "%v", out.lines())
+		require.Len(t, lines(out), 1, "%v", lines(out))
 		s.recover()
 		time.Sleep(6 * time.Second)
 		require.Equal(t, "1", string(take(t, all[0]).Value))
-		require.Len(t, out.lines(), 2, "%v", out.lines())
-		require.Contains(t, out.lines()[0], "metastore lost")
-		require.Contains(t, out.lines()[1], "metastore is back")
+		require.Len(t, lines(out), 2, "%v", lines(out))
+		require.Contains(t, lines(out)[0], "metastore lost")
+		require.Contains(t, lines(out)[1], "metastore is back")
 	})
 }
 
 func TestARevisionThatGoesBackIsUnsafe(t *testing.T) {
 	for _, stale := range []bool{false, true} {
-		play(t, Options{StaleReads: stale}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, health *Health) {
+		play(t, Options{StaleReads: stale}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, health *Health) {
 			a, err := h.Watch(t.Context(), "k")
 			require.NoError(t, err)
 			take(t, a)
@@ -297,7 +281,7 @@ func TestARevisionThatGoesBackIsUnsafe(t *testing.T) {
 }
 
 func TestAnAnswerThatWasLongOnItsWayIsNoLostHistory(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, health *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, health *Health) {
 		s.put("k", "1", 1)
 		hold := make(chan struct{})
 		s.with(func() { s.hold = hold })
@@ -315,7 +299,7 @@ func TestAnAnswerThatWasLongOnItsWayIsNoLostHistory(t *testing.T) {
 }
 
 func TestTheLastWatchToLeaveEndsTheSubscription(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a, err := h.Watch(ctx, "k")
 		require.NoError(t, err)
@@ -335,7 +319,7 @@ func TestTheLastWatchToLeaveEndsTheSubscription(t *testing.T) {
 		later, _ := s.counts()
 		require.Greater(t, later, reads)
 	})
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a, err := h.Watch(ctx, "k")
 		require.NoError(t, err)

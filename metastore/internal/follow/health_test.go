@@ -9,31 +9,32 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 )
 
 func TestWhatIsNotWantedAnyMoreIsNoSignOfTheServer(t *testing.T) {
-	out := &logs{}
-	h := NewHealth("fake", "here", slog.New(slog.NewTextHandler(out, nil)))
+	out := &logtest.Log{}
+	h := NewHealth("fake", "here", out.Logger())
 	h.Lost("a", errDown)
 	h.Forget("a")
-	require.Len(t, out.lines(), 1, "nothing is back: %v", out.lines())
+	require.Len(t, lines(out), 1, "nothing is back: %v", lines(out))
 	h.Lost("b", errDown)
-	require.Len(t, out.lines(), 1, "still the same loss: %v", out.lines())
+	require.Len(t, lines(out), 1, "still the same loss: %v", lines(out))
 	h.Lost("c", errDown)
 	h.Fine("a")
 	h.Fine("b")
-	require.Len(t, out.lines(), 1, "c does not work: %v", out.lines())
+	require.Len(t, lines(out), 1, "c does not work: %v", lines(out))
 	h.Forget("c")
 	h.Fine("d")
-	require.Len(t, out.lines(), 2)
-	require.Contains(t, out.lines()[1], "metastore is back")
+	require.Len(t, lines(out), 2)
+	require.Contains(t, lines(out)[1], "metastore is back")
 	h.Fine("d")
-	require.Len(t, out.lines(), 2)
+	require.Len(t, lines(out), 2)
 }
 
 func TestWatchesThatEndDuringAnOutageDoNotReportItsEnd(t *testing.T) {
-	var log *logs
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logs, _ *Health) {
+	var log *logtest.Log
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], out *logtest.Log, _ *Health) {
 		log = out
 		a, err := h.Watch(t.Context(), "a")
 		require.NoError(t, err)
@@ -41,8 +42,8 @@ func TestWatchesThatEndDuringAnOutageDoNotReportItsEnd(t *testing.T) {
 		s.fail()
 		time.Sleep(time.Second)
 	})
-	require.Len(t, log.lines(), 1, "%v", log.lines())
-	require.Contains(t, log.lines()[0], "metastore lost")
+	require.Len(t, lines(log), 1, "%v", lines(log))
+	require.Contains(t, lines(log)[0], "metastore lost")
 }
 
 // stuck is a log output that blocks.

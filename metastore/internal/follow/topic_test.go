@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/logtest"
 )
 
 // slowLists answers each read with the list there was when it began, once a test lets it.
@@ -77,7 +78,7 @@ func TestALateAnswerForFormerWatchesIsDropped(t *testing.T) {
 }
 
 func TestWatchesDoNotShareWhatTheyDeliver(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, _ *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, _ *Health) {
 		s.put("k", "value", 1)
 		a, err := h.Watch(t.Context(), "k")
 		require.NoError(t, err)
@@ -105,7 +106,7 @@ func TestWatchesDoNotShareWhatTheyDeliver(t *testing.T) {
 }
 
 func TestAVersionOnlyHeardOfCounts(t *testing.T) {
-	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logs, health *Health) {
+	play(t, Options{}, func(t *testing.T, s *fakeServer, h *Hub[msha.Document], _ *logtest.Log, health *Health) {
 		s.put("k", "2", 2)
 		h.Note("k", 3)
 		h.Note("k", 1)
