@@ -87,12 +87,15 @@ func (r *Replicator) targets(units *msha.Units) []msha.UnitInfo {
 func (r *Replicator) connectUnit(ctx context.Context, u msha.UnitInfo, queues map[string][]remoting.Queue) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
 	defer cancel()
-	var all error
+	target, all := r.sites.Reach(ctx, u) // also if there is nothing new: pipes follow the name servers and the access of today
+	if all != nil {
+		return all
+	}
 	for topic, qs := range queues {
 		if ctx.Err() != nil {
 			break
 		}
-		all = errors.Join(all, r.connect(ctx, u, topic, qs))
+		all = errors.Join(all, r.connect(ctx, target, u.Name, topic, qs))
 	}
 	return all
 }
@@ -137,35 +140,31 @@ func (r *Replicator) topics(ctx context.Context, origin *remoting.Cluster, units
 }
 
 // connect makes sure that every queue of a topic that this process has to copy has a replica queue at the target and a running pipe.
-func (r *Replicator) connect(ctx context.Context, u msha.UnitInfo, topic string, queues []remoting.Queue) error {
+func (r *Replicator) connect(ctx context.Context, target *remoting.Cluster, unit, topic string, queues []remoting.Queue) error {
 	var fresh []remoting.Queue
 	for _, q := range queues {
 		r.mu.Lock()
-		runs := r.pipes[pipeKey{u.Name, q}] != nil
+		runs := r.pipes[pipeKey{unit, q}] != nil
 		r.mu.Unlock()
-		if !runs && r.sharing.holding(share{u.Name, topic, q.Broker}) != nil {
+		if !runs && r.sharing.holding(share{unit, topic, q.Broker}) != nil {
 			fresh = append(fresh, q)
 		}
 	}
 	if len(fresh) == 0 {
 		return nil
 	}
-	target, err := r.sites.Reach(ctx, u)
+	layout, err := r.layout(ctx, target, unit, topic, fresh)
 	if err != nil {
 		return err
 	}
-	layout, err := r.layout(ctx, target, u.Name, topic, fresh)
-	if err != nil {
-		return err
-	}
-	handed, err := r.readCheckpoint(ctx, u.Name)
+	handed, err := r.readCheckpoint(ctx, unit)
 	if err != nil { // the tails will do
-		r.opts.Logger.Debug("positions were not read", "origin", r.origin, "target", u.Name, "error", err)
+		r.opts.Logger.Debug("positions were not read", "origin", r.origin, "target", unit, "error", err)
 	}
 	for _, q := range fresh {
 		to, _ := layout.find(q)
 		least, _ := handed.find(q)
-		r.start(u.Name, q, to, least)
+		r.start(unit, q, to, least)
 	}
 	return nil
 }
