@@ -177,7 +177,7 @@ func (e *Engine) refuse(it *item, r filter.Record) {
 // acknowledged takes a message out of its local queue's order; the lock is held.
 func (e *Engine) acknowledged(it *item) {
 	if !it.rescan {
-		it.h.acknowledge(it.raw.QueueOffset)
+		it.h.window.Acknowledge(it.raw.QueueOffset)
 		e.poke(it.h.room)
 		return
 	}

@@ -105,22 +105,22 @@ func TestCommittable(t *testing.T) {
 	h := &held{next: 5}
 	require.EqualValues(t, 5, h.committable(), "nothing pulled: the position")
 	for _, off := range []int64{5, 6, 8, 9} { // 7 was filtered out
-		h.entries = append(h.entries, entry{offset: off})
+		h.window.Add(off)
 	}
 	h.next = 12
 	require.EqualValues(t, 5, h.committable())
-	h.acknowledge(6)
+	h.window.Acknowledge(6)
 	require.EqualValues(t, 5, h.committable(), "6 is done, 5 is not")
-	h.acknowledge(5)
+	h.window.Acknowledge(5)
 	require.EqualValues(t, 8, h.committable())
-	h.acknowledge(5)
-	h.acknowledge(7)
-	h.acknowledge(100)
+	h.window.Acknowledge(5)
+	h.window.Acknowledge(7)
+	h.window.Acknowledge(100)
 	require.EqualValues(t, 8, h.committable(), "unknown offsets change nothing")
-	h.acknowledge(9)
-	h.acknowledge(8)
+	h.window.Acknowledge(9)
+	h.window.Acknowledge(8)
 	require.EqualValues(t, 12, h.committable(), "all done: the position, what was filtered behind included")
-	require.Empty(t, h.entries)
+	require.Zero(t, h.window.Len())
 }
 
 func TestWantedTags(t *testing.T) {

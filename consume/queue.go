@@ -34,8 +34,8 @@ type held struct {
 	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
 	maxOffset  int64
-	entries    []entry // pulled local offsets, ascending
-	ready      []*item // not decided about
+	window     filter.Window // pulled local offsets
+	ready      []*item       // not decided about
 	inRing     bool
 	running    int // started and not finished, re-scans included
 	rescans    int // re-scanned and not finished
@@ -45,11 +45,6 @@ type held struct {
 type leftover struct {
 	last      *remoting.Message
 	committed int64
-}
-
-type entry struct {
-	offset int64
-	done   bool
 }
 
 func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
@@ -63,31 +58,7 @@ func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *hel
 }
 
 // committable is the first local offset that is not acknowledged.
-func (h *held) committable() int64 {
-	for len(h.entries) > 0 && h.entries[0].done {
-		h.entries = h.entries[1:]
-	}
-	if len(h.entries) > 0 {
-		return h.entries[0].offset
-	}
-	return h.next
-}
-
-func (h *held) acknowledge(offset int64) {
-	lo, hi := 0, len(h.entries)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if h.entries[mid].offset < offset {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo < len(h.entries) && h.entries[lo].offset == offset {
-		h.entries[lo].done = true
-	}
-	h.committable()
-}
+func (h *held) committable() int64 { return h.window.Committable(h.next) }
 
 // enqueue lines an item up; the lock is held.
 func (e *Engine) enqueue(it *item) {
@@ -147,7 +118,7 @@ func (e *Engine) hold(h *held) {
 // pullLoop reads an opened queue in order until it is given up or cannot be read.
 func (e *Engine) pullLoop(h *held) {
 	backoff, suspect := retryInterval, time.Time{}
-	for e.until(h, h.room, func() bool { return int64(len(h.entries)) < e.set.threshold }) {
+	for e.until(h, h.room, func() bool { return int64(h.window.Len()) < e.set.threshold }) {
 		req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll}
 		if h.sub != nil {
 			req.SubExpression, req.SubVersion = h.sub.selector.Expression, h.sub.version
@@ -244,7 +215,7 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 		if it := e.itemOf(h, m); it != nil {
 			items = append(items, it)
 			metas = append(metas, it.meta)
-			h.entries = append(h.entries, entry{offset: m.QueueOffset})
+			h.window.Add(m.QueueOffset)
 		}
 	}
 	switch {

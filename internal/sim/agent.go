@@ -71,36 +71,15 @@ type held struct {
 	next       int64
 	acquiredAt int64 // origin offset of the pull position when it was acquired
 	committed  int64
-	entries    []entry
+	window     filter.Window
 	running    int
-}
-
-type entry struct {
-	offset int64
-	done   bool
 }
 
 func (h *held) retry() bool { return h.q.local.Topic == retryTopic }
 func (h *held) home() bool  { return h.q.local.Topic == topic }
 
 // committable is the first local offset that is not acknowledged.
-func (h *held) committable() int64 {
-	for len(h.entries) > 0 && h.entries[0].done {
-		h.entries = h.entries[1:]
-	}
-	if len(h.entries) > 0 {
-		return h.entries[0].offset
-	}
-	return h.next
-}
-
-func (h *held) acknowledge(offset int64) {
-	for i := range h.entries {
-		if h.entries[i].offset == offset {
-			h.entries[i].done = true
-		}
-	}
-}
+func (h *held) committable() int64 { return h.window.Committable(h.next) }
 
 // item is one message on its way to the handler.
 type item struct {

@@ -37,7 +37,7 @@ func (a *agent) finish(it *item) {
 		return
 	}
 	if a.w.mutation == DoneAfterAck {
-		it.h.acknowledge(it.offset)
+		it.h.window.Acknowledge(it.offset)
 		a.commit(it.h, it.h.committable(), record)
 		return
 	}

@@ -7,7 +7,7 @@ import (
 
 // pull reads a queue in order until it is given up.
 func (a *agent) pull(h *held) {
-	a.await(func() bool { return h.dropped || a.phase != running || len(h.entries) < threshold }, func() {
+	a.await(func() bool { return h.dropped || a.phase != running || h.window.Len() < threshold }, func() {
 		if h.dropped || a.phase != running {
 			h.done = true
 			a.broadcast()
@@ -60,7 +60,7 @@ func (a *agent) arrived(h *held, batch []stored, end int64) {
 		}
 		it := a.itemOf(h, m, h.next+int64(i))
 		metas = append(metas, it.meta)
-		h.entries = append(h.entries, entry{offset: it.offset})
+		h.window.Add(it.offset)
 		a.ready = append(a.ready, it)
 	}
 	switch {
@@ -174,6 +174,6 @@ func (a *agent) refuse(it *item, d filter.Decision) {
 // acknowledged takes a message out of its local queue's order.
 func (a *agent) acknowledged(it *item) {
 	if !it.rescan {
-		it.h.acknowledge(it.offset)
+		it.h.window.Acknowledge(it.offset)
 	}
 }
