@@ -63,7 +63,9 @@ type Unit struct {
 	serial  int
 	others  []string                      // units other than this one, as last seen
 	closers []func(context.Context) error // producers and consumers, in order of creation
-	watched chan struct{}                 // the watch of the unit document ended
+	watched sync.WaitGroup                // the watches of documents
+	in      *msha.Incarnations            // of the unit's queues
+	more    chan struct{}                 // closed when there are more
 }
 
 // Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
@@ -84,6 +86,10 @@ func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*
 	if len(info.NameServers) == 0 {
 		return nil, msha.Errorf("agent.join", unit, "add nameServers to the unit document", "%w: unit without name servers", msha.ErrInvalid)
 	}
+	in, err := readIncarnations(ctx, unit, store)
+	if err != nil {
+		return nil, err
+	}
 	logger := opts.Logger.With("unit", unit)
 	watchCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, stop) // until the first table is there, ctx ends the watch too
@@ -96,10 +102,11 @@ func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*
 		return nil, err
 	}
 	u := &Unit{
-		info: info, store: store, opts: opts, log: logger, table: table, stop: stop, watched: make(chan struct{}),
-		process: uuid.NewString()[:8], others: otherThan(unit, units),
+		info: info, store: store, opts: opts, log: logger, table: table, stop: stop, process: uuid.NewString()[:8], others: otherThan(unit, units),
+		in: in, more: make(chan struct{}),
 	}
-	go u.watchUnits(watchCtx)
+	u.watched.Go(func() { u.watch(watchCtx, msha.UnitsKey, u.applyUnits) })
+	u.watched.Go(func() { u.watch(watchCtx, msha.IncarnationsKey+"."+unit, u.applyIncarnations) })
 	return u, nil
 }
 
@@ -107,14 +114,13 @@ func otherThan(unit string, units *msha.Units) []string {
 	return slices.DeleteFunc(units.Names(), func(name string) bool { return name == unit })
 }
 
-// watchUnits keeps the list of the other units, so that nothing of the data path has to ask the metastore for it (promise P6).
-func (u *Unit) watchUnits(ctx context.Context) {
-	defer close(u.watched)
+// watch keeps what a document says, so that nothing of the data path has to ask the metastore for it (promise P6).
+func (u *Unit) watch(ctx context.Context, key string, apply func(msha.Document)) {
 	for wait := watchRetry; ctx.Err() == nil; {
-		docs, err := u.store.Watch(ctx, msha.UnitsKey)
+		docs, err := u.store.Watch(ctx, key)
 		if err == nil {
 			for doc := range docs {
-				u.applyUnits(doc)
+				apply(doc)
 			}
 		}
 		select {
@@ -145,6 +151,37 @@ func (u *Unit) otherUnits() []string {
 	return u.others
 }
 
+func readIncarnations(ctx context.Context, unit string, store msha.MetaStore) (*msha.Incarnations, error) {
+	doc, err := store.Get(ctx, msha.IncarnationsKey+"."+unit)
+	if err != nil && !errors.Is(err, msha.ErrNotFound) {
+		return nil, err
+	}
+	return msha.ParseIncarnations(doc)
+}
+
+// applyIncarnations takes over a document, which only grows, unless more is known already.
+func (u *Unit) applyIncarnations(doc msha.Document) {
+	in, err := msha.ParseIncarnations(doc)
+	if err != nil {
+		u.log.Error("incarnations cannot be used, keeping the known ones", "key", doc.Key, "error", err)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if in.Count() > u.in.Count() {
+		u.in = in
+		close(u.more)
+		u.more = make(chan struct{})
+	}
+}
+
+// incarnations is what is known of the unit's queues, and a channel that is closed when more is.
+func (u *Unit) incarnations() (*msha.Incarnations, <-chan struct{}) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.in, u.more
+}
+
 // Name is the unit's name.
 func (u *Unit) Name() string { return u.info.Name }
 
@@ -168,7 +205,7 @@ func (u *Unit) Close(ctx context.Context) error {
 	}
 	u.stop()
 	u.table.Close()
-	<-u.watched
+	u.watched.Wait()
 	return all
 }
 

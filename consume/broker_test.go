@@ -58,7 +58,7 @@ func TestBrokerLostItsTail(t *testing.T) {
 	f.restart(broker, embedmq.LoseTail(3, topic))
 	f.skip("beijing", 6, home(0)) // offsets 7 to 12
 	f.eventually("report", func() bool {
-		return f.out.says("SMS/broker-a/0", "another message at offset 9", "reset the group's offset")
+		return f.out.says("SMS/broker-a/0", "another message at offset 9", "raise it (msha.Raise)")
 	})
 	f.send("beijing", 5, mail)
 	f.eventually("mail goes on", func() bool { return f.journal.succeeded() == 25 && f.committed(mail) == 15 })
@@ -80,7 +80,7 @@ func TestBrokerLostItsTailBetweenTwoHolds(t *testing.T) {
 	f.skip("beijing", 6, home(0))
 	require.NoError(t, m.Subscribe(topic, consumer.MessageSelector{}, m.handle))
 	f.eventually("report", func() bool {
-		return f.out.says("queue not opened", "SMS/broker-a/0", "another message at offset 9", "reset the group's offset")
+		return f.out.says("queue not opened", "SMS/broker-a/0", "another message at offset 9", "raise it (msha.Raise)")
 	})
 	require.Equal(t, 10, f.journal.started())
 	f.commit(home(0), 13)
@@ -95,7 +95,7 @@ func TestBrokerLostItsTailAndNothingFollows(t *testing.T) {
 	f.exact()
 	f.restart(broker, embedmq.LoseTail(3, topic))
 	f.eventually("report", func() bool {
-		return f.out.says("queue stopped", "nothing at offset 9, which was read", "reset the group's offset")
+		return f.out.says("queue stopped", "nothing at offset 9, which was read", "raise it (msha.Raise)")
 	})
 	require.EqualValues(t, 10, f.committed(home(0)))
 	require.Empty(t, f.journal.wrong(f.keys()))

@@ -73,6 +73,9 @@ func (e *Engine) takeFrom(h *held) (batch []*item) {
 	if !e.mayStart(h) {
 		return nil
 	}
+	if e.ordered(h) {
+		return e.takeOrdered(h)
+	}
 	for len(h.ready) > 0 && len(batch) < e.set.batch {
 		it := h.ready[0]
 		if len(batch) > 0 && !sameRoute(it, batch[0]) {
@@ -158,6 +161,7 @@ func (e *Engine) unpark() {
 	parked := e.parked
 	e.parked = nil
 	for _, it := range parked {
+		it.h.lane.Unstick()
 		e.enqueue(it)
 	}
 }
@@ -196,10 +200,15 @@ func (e *Engine) handle(batch []*item) {
 	for i, it := range batch {
 		msgs[i] = present(it.raw, it.topic, it.h.queue)
 	}
+	if e.ordered(first.h) {
+		e.handleOrdered(ctx, batch, msgs)
+		return
+	}
 	cctx := primitive.NewConsumeConcurrentlyContext()
 	cctx.MQ = *msgs[0].Queue
 	ctx = primitive.WithConcurrentlyCtx(ctx, cctx)
-	ok := e.call(ctx, first.sub.handler, msgs)
+	result := e.call(ctx, first.sub.handler, msgs)
+	ok := result == consumer.ConsumeSuccess
 	for _, it := range batch {
 		switch {
 		case !ok:
@@ -212,15 +221,19 @@ func (e *Engine) handle(batch []*item) {
 	}
 }
 
-func (e *Engine) call(ctx context.Context, h Handler, msgs []*primitive.MessageExt) (ok bool) {
+// call runs a handler; an error or a panic counts as a failure.
+func (e *Engine) call(ctx context.Context, h Handler, msgs []*primitive.MessageExt) (result consumer.ConsumeResult) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.cfg.Logger.Error("handler panicked: counts as a failure", "panic", fmt.Sprint(p), "id", msgs[0].MsgId, "stack", string(debug.Stack()))
-			ok = false
+			result = consumer.ConsumeRetryLater
 		}
 	}()
 	result, err := h(ctx, msgs...)
-	return err == nil && result == consumer.ConsumeSuccess
+	if err != nil {
+		return consumer.ConsumeRetryLater
+	}
+	return result
 }
 
 // finish records a message that was processed or dead-lettered.
@@ -250,6 +263,7 @@ func (e *Engine) finishRetry(it *item) {
 func (e *Engine) leave(it *item) {
 	e.acknowledged(it)
 	it.h.running--
+	e.freeLane(it.h)
 	e.unparkOrigin(it)
 	e.broadcast()
 }

@@ -76,6 +76,7 @@ type Engine struct {
 	stale     map[string][]*item          // parked ones by broker whose log has to be read to its end for them
 	lastSeen  time.Time                   // when a broker listed this client
 	logs      map[remoting.Queue]*logReader
+	in        *msha.Incarnations // of home queues
 	table     *msha.Table
 	tasks     map[string]string // switch ids of fenced sets
 	acked     map[string]uint64 // by broker: highest version acknowledged in its log
@@ -140,7 +141,7 @@ func (e *Engine) Start() error {
 	for range e.set.goroutines {
 		e.wg.Go(e.work)
 	}
-	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.snapshotLoop, e.freshLoop} {
+	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.snapshotLoop, e.freshLoop, e.incarnationsLoop} {
 		e.wg.Go(loop)
 	}
 	return nil

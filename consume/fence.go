@@ -17,7 +17,9 @@ func (e *Engine) applyTable(t *msha.Table) {
 		return
 	}
 	e.table = t
-	e.tracker.SetTable(t)
+	if e.tracker.SetTable(t) {
+		e.unsettleAll()
+	}
 	e.unpark()
 	e.broadcast()
 }

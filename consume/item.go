@@ -52,7 +52,7 @@ func (e *Engine) itemOf(h *held, m *remoting.Message) *item {
 		}
 		it.meta.Origin = origin
 	default:
-		it.meta.Origin = msha.Origin{OriginQueue: e.homeOrigin(h.queue), Offset: m.QueueOffset}
+		it.meta.Origin = msha.Origin{OriginQueue: h.in.At(e.homeOrigin(h.queue), m.QueueOffset), Offset: m.QueueOffset}
 	}
 	if it.meta.Unit == "" {
 		it.meta.Unit = it.meta.Origin.Unit
@@ -68,6 +68,7 @@ func (it *item) id() string {
 	return remoting.MessageID(it.raw.StoreHost, it.raw.CommitLogOffset)
 }
 
+// homeOrigin is the first incarnation of a home queue.
 func (e *Engine) homeOrigin(q remoting.Queue) msha.OriginQueue {
 	return msha.OriginQueue{Unit: e.cfg.Unit, Broker: q.Broker, Topic: q.Topic, Queue: q.ID}
 }

@@ -148,6 +148,9 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 // openQueue makes a locked queue ready: the log to its end, another process's unreleased Hold waited out, Hold, the start position, the
 // Baseline.
 func (e *Engine) openQueue(h *held) error {
+	e.mu.Lock()
+	h.in = e.in
+	e.mu.Unlock()
 	if err := e.readLog(h.ctx, h.queue.Broker); err != nil {
 		return err
 	}
@@ -176,8 +179,17 @@ func (e *Engine) openQueue(h *held) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h.next, h.open = start, true
-	if h.home != "" && !h.dropped {
+	if e.raised(h) {
+		return errRaised
+	}
+	h.first, h.next, h.open = start, start, true
+	switch {
+	case h.home == "" || h.dropped:
+	case h.unit == "":
+		for _, part := range h.in.All(origin) {
+			e.tracker.Acquire(h.local, part.Queue, min(max(start, part.From), part.To))
+		}
+	default:
 		e.tracker.Acquire(h.local, origin, next)
 	}
 	e.unpark()
@@ -220,17 +232,25 @@ func (e *Engine) awaitRelease(h *held) error {
 	}
 }
 
-// baseline records where a group starts in a home queue the first time it is managed.
+// baseline records where a group starts in a home queue the first time it is managed, and that it starts later incarnations at their
+// beginning.
 func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 	q := e.homeOrigin(h.queue)
+	var missing []filter.Record
 	e.mu.Lock()
-	_, known := e.tracker.Facts().Baseline(q)
+	for n := int64(0); n <= h.in.Newest(q); n++ {
+		if q.Incarnation = n; n > 0 {
+			start = h.in.From(q)
+		}
+		if _, known := e.tracker.Facts().Baseline(q); !known {
+			missing = append(missing, filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start})
+		}
+	}
 	e.mu.Unlock()
-	if known {
+	if len(missing) == 0 {
 		return nil
 	}
-	r := filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start}
-	end, err := e.appendLog(ctx, h.queue.Broker, r)
+	end, err := e.appendLog(ctx, h.queue.Broker, missing...)
 	if err != nil {
 		return err
 	}
@@ -279,6 +299,9 @@ func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, er
 	if err != nil {
 		return 0, err
 	}
+	if off > high && e.forgotten(h, high) {
+		return high, nil
+	}
 	if off > high {
 		return 0, msha.Errorf("consume.start", h.queue.String(), hintLostTail,
 			"%w: committed offset %d, the queue ends at %d", msha.ErrGap, off, high)
@@ -291,6 +314,16 @@ func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, er
 		}
 	}
 	return max(off, low), nil
+}
+
+// forgotten tells whether an offset beyond the end of a home queue was committed before the newest incarnation: nothing of that was
+// published beyond the end.
+func (e *Engine) forgotten(h *held, high int64) bool {
+	q := e.homeOrigin(h.queue)
+	q.Incarnation = h.in.Newest(q)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return h.home != "" && h.unit == "" && q.Incarnation > 0 && e.tracker.Facts().Next(q) <= high
 }
 
 // rescanned tells whether a re-scan will find out what is gone below a queue's start: of a managed group the facts tell what was
@@ -355,6 +388,9 @@ func (e *Engine) drop(h *held) {
 func (e *Engine) release(ctx context.Context, hs []*held) error {
 	for _, h := range hs {
 		<-h.done
+		if err := e.carry(ctx, h); err != nil {
+			return err
+		}
 	}
 	failed, err := e.publishFacts(ctx, true)
 	if err != nil {
@@ -413,7 +449,7 @@ func (e *Engine) releaseAt(ctx context.Context, broker string, hs []*held) error
 		if e.queues[h.queue] == h {
 			delete(e.queues, h.queue)
 			e.tracker.Drop(h.local)
-			e.left[h.queue] = leftover{h.last, h.committed}
+			e.left[h.queue] = leftover{h.last, h.committed, h.in.Newest(e.homeOrigin(h.queue))}
 		}
 	}
 	e.poke(e.notify)

@@ -131,11 +131,13 @@ func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 				closed = e.tracker.Apply(l.queue.Broker, r) || closed
 			} else {
 				e.tracker.ApplyCopy(r)
+				closed = closed || r.Kind == filter.Baseline // what lies in a replica queue may be wanted now
 			}
 		}
 	}
 	l.next = res.NextOffset
 	if closed {
+		e.unsettleAll()
 		e.scanAll()
 	}
 	e.unpark()

@@ -13,10 +13,13 @@ import (
 
 // Config is what an engine needs besides client-go's options. Unit, Cluster, Router and ClientID are required.
 type Config struct {
-	Unit          string
-	OtherUnits    func() []string // units whose replica topics are subscribed too; nil: none. May block for a moment
-	Cluster       *remoting.Cluster
-	Router        msha.Router
+	Unit       string
+	OtherUnits func() []string // units whose replica topics are subscribed too; nil: none. May block for a moment
+	Cluster    *remoting.Cluster
+	Router     msha.Router
+	// Incarnations is what is known of the unit's own queues, and a channel that is closed when more is; it does not block. nil: nothing
+	// was ever lost.
+	Incarnations  func() (*msha.Incarnations, <-chan struct{})
 	ClientID      string                                                  // unique; what brokers and the roster list
 	Enter         func(ctx context.Context) error                         // puts ClientID into the roster, repeatable; nil: there is no roster
 	Fresh         func(ctx context.Context) (*msha.Table, error)          // reads the table linearizably; nil: Router is as good
@@ -52,6 +55,9 @@ func (c Config) withDefaults() Config {
 	if c.OtherUnits == nil {
 		c.OtherUnits = func() []string { return nil }
 	}
+	if c.Incarnations == nil {
+		c.Incarnations = func() (*msha.Incarnations, <-chan struct{}) { return nil, nil }
+	}
 	if c.WithValue == nil {
 		c.WithValue = func(ctx context.Context, _ string) context.Context { return ctx }
 	}
@@ -76,7 +82,8 @@ type settings struct {
 	batch       int
 	pullBatch   int
 	threshold   int64
-	maxAttempts int32 // reconsume times after which a message is dead-lettered
+	suspend     time.Duration // of an ordered queue after a failure, unless the handler chooses
+	maxAttempts int32         // reconsume times after which a message is dead-lettered
 }
 
 // fresh names an options type that client-go does not export.
@@ -93,16 +100,13 @@ func readOptions(opts []consumer.Option) (settings, error) {
 	s := settings{
 		group: o.GroupName, from: o.FromWhere, timestamp: o.ConsumeTimestamp, orderly: o.ConsumeOrderly, model: o.ConsumerModel,
 		strategy: o.Strategy, goroutines: o.ConsumeGoroutineNums, batch: o.ConsumeMessageBatchMaxSize,
-		pullBatch: int(o.PullBatchSize.Load()), threshold: o.PullThresholdForQueue.Load(), maxAttempts: o.MaxReconsumeTimes,
+		pullBatch: int(o.PullBatchSize.Load()), threshold: o.PullThresholdForQueue.Load(), maxAttempts: o.MaxReconsumeTimes, suspend: o.SuspendCurrentQueueTimeMillis,
 	}
 	if s.group == "" {
 		return s, msha.Errorf("consume.options", "", "add consumer.WithGroupName", "%w: no group name", msha.ErrInvalid)
 	}
 	if s.model != consumer.Clustering {
 		return s, msha.Errorf("consume.options", "group "+s.group, "use client-go's own consumer", "%w: broadcasting groups are exempt from routing", msha.ErrUnsupported)
-	}
-	if s.orderly {
-		return s, msha.Errorf("consume.options", "group "+s.group, "", "%w: ordered groups are not there yet", msha.ErrUnsupported)
 	}
 	if _, err := s.startTime(); s.from == consumer.ConsumeFromTimestamp && err != nil {
 		return s, err
@@ -132,10 +136,13 @@ func (s settings) withDefaults() settings {
 	if s.pullBatch <= 0 {
 		s.pullBatch = 32
 	}
+	if s.suspend <= 0 {
+		s.suspend = time.Second
+	}
 	if s.threshold <= 0 {
 		s.threshold = 1024
 	}
-	if s.maxAttempts < 0 || s.maxAttempts > 16 {
+	if !s.orderly && (s.maxAttempts < 0 || s.maxAttempts > 16) { // an ordered group without a limit tries on
 		s.maxAttempts = 16
 	}
 	return s

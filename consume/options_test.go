@@ -23,13 +23,14 @@ func TestOptionsRead(t *testing.T) {
 		consumer.WithGroupName("g"), consumer.WithConsumeFromWhere(consumer.ConsumeFromTimestamp), consumer.WithConsumeTimestamp("20260102030405"),
 		consumer.WithConsumeGoroutineNums(7), consumer.WithConsumeMessageBatchMaxSize(3), consumer.WithPullBatchSize(11),
 		consumer.WithPullThresholdForQueue(99), consumer.WithMaxReconsumeTimes(5), consumer.WithStrategy(strategy),
+		consumer.WithSuspendCurrentQueueTimeMillis(7 * time.Second),
 	})
 	require.NoError(t, err)
 	require.NotNil(t, s.strategy)
 	require.Empty(t, s.strategy("", "", []*primitive.MessageQueue{{}}, []string{"c"}))
 	s.strategy = nil
 	require.Equal(t, settings{group: "g", from: consumer.ConsumeFromTimestamp, timestamp: "20260102030405", model: consumer.Clustering,
-		goroutines: 7, batch: 3, pullBatch: 11, threshold: 99, maxAttempts: 5}, s)
+		goroutines: 7, batch: 3, pullBatch: 11, threshold: 99, suspend: 7 * time.Second, maxAttempts: 5}, s)
 }
 
 func TestOptionsDefaults(t *testing.T) {
@@ -53,6 +54,9 @@ func TestOptionsDefaults(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, s.maxAttempts, given)
 	}
+	s, err = readOptions([]consumer.Option{consumer.WithGroupName("g"), consumer.WithConsumerOrder(true)})
+	require.NoError(t, err)
+	require.EqualValues(t, -1, s.maxAttempts, "an ordered group tries on")
 	require.Equal(t, "g", GroupOf(consumer.WithGroupName("g")))
 	require.Empty(t, GroupOf())
 }
@@ -65,7 +69,6 @@ func TestOptionsRefused(t *testing.T) {
 		says string
 	}{
 		"no group":     {nil, msha.ErrInvalid, "consumer.WithGroupName"},
-		"orderly":      {[]consumer.Option{consumer.WithGroupName("g"), consumer.WithConsumerOrder(true)}, msha.ErrUnsupported, "ordered"},
 		"broadcasting": {[]consumer.Option{consumer.WithGroupName("g"), consumer.WithConsumerModel(consumer.BroadCasting)}, msha.ErrUnsupported, "client-go's own consumer"},
 		"timestamp": {[]consumer.Option{consumer.WithGroupName("g"), consumer.WithConsumeFromWhere(consumer.ConsumeFromTimestamp), consumer.WithConsumeTimestamp("yesterday")},
 			msha.ErrInvalid, "20060102150405"},

@@ -145,7 +145,7 @@ func TestCommittedBeyondEnd(t *testing.T) {
 	f.send("beijing", 5, home(1))
 	f.eventually("the other queue processed", func() bool { return f.journal.succeeded() == 5 })
 	f.eventually("report", func() bool {
-		return f.out.says("queue not opened", "SMS/broker-a/0", "committed offset 100", "ends at 5", "lost its tail or the topic was recreated", "reset the group's offset")
+		return f.out.says("queue not opened", "SMS/broker-a/0", "committed offset 100", "ends at 5", "lost its tail or the topic was recreated", "raise it (msha.Raise)")
 	})
 	require.Empty(t, f.journal.wrong(f.keys()))
 	require.Empty(t, f.baselines()[0])

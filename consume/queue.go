@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,16 +27,21 @@ type held struct {
 	scan     chan struct{} // something may have become pending
 
 	// Under the engine's lock:
-	open       bool // acquired completely: offsets may be committed
-	originSeen bool // a replica queue's messages have told whose copies they are
+	in         *msha.Incarnations // of home queues, as this generation knows them
+	open       bool               // acquired completely: offsets may be committed
+	originSeen bool               // a replica queue's messages have told whose copies they are
 	dropped    bool
 	trustUntil time.Time         // nothing starts later without a renewed lock
+	first      int64             // local offset at which it began to pull
 	next       int64             // next local offset to pull
 	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
 	maxOffset  int64
 	window     filter.Window // pulled local offsets
-	ready      []*item       // not decided about
+	ready      []*item       // not decided about; of an ordered group the lowest first
+	lane       filter.Lane   // of an ordered group
+	scanning   uint64        // the re-scan that is under way
+	resumeAt   time.Time     // an ordered group waits after a failure
 	inRing     bool
 	running    int // started and not finished, re-scans included
 	rescans    int // re-scanned and not finished
@@ -43,8 +49,9 @@ type held struct {
 
 // leftover is what is remembered of a generation.
 type leftover struct {
-	last      *remoting.Message
-	committed int64
+	last        *remoting.Message
+	committed   int64
+	incarnation int64 // the newest one of a home queue
 }
 
 func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
@@ -66,7 +73,11 @@ func (e *Engine) enqueue(it *item) {
 	if h.dropped {
 		return
 	}
-	h.ready = append(h.ready, it)
+	if e.ordered(h) {
+		h.insert(it)
+	} else {
+		h.ready = append(h.ready, it)
+	}
 	if !h.inRing {
 		h.inRing = true
 		e.ring = append(e.ring, h)
@@ -125,7 +136,7 @@ func (e *Engine) pullLoop(h *held) {
 		}
 		res, err := e.cfg.Cluster.Pull(h.ctx, req)
 		if err == nil && !suspect.IsZero() {
-			err = e.sameQueue(h)
+			err = e.sameQueue(h.ctx, h)
 		}
 		if err == nil {
 			err = e.arrived(h, res)
@@ -150,17 +161,18 @@ func (e *Engine) pullLoop(h *held) {
 	}
 }
 
-const hintLostTail = "the broker lost its tail or the topic was recreated: reset the group's offset once it is known what was lost"
+const hintLostTail = "the broker lost its tail or the topic was recreated: a replicator that has copied the queue begins a new incarnation of it; without one, " +
+	"raise it (msha.Raise) once it is known what was lost"
 
 var errReused = errors.New("the message read last is no longer there")
 
 // sameQueue checks after an interruption that the message read last is still where it was: a broker that lost its tail stores other
 // messages under the same offsets, and they would be taken for what was done.
-func (e *Engine) sameQueue(h *held) error {
+func (e *Engine) sameQueue(ctx context.Context, h *held) error {
 	if h.last == nil {
 		return nil
 	}
-	res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: h.last.QueueOffset, Max: 1})
+	res, err := e.cfg.Cluster.Pull(ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: h.last.QueueOffset, Max: 1})
 	if err != nil {
 		return err
 	}
@@ -183,11 +195,11 @@ func (e *Engine) sameAsLeft(h *held, start int64) error {
 	e.mu.Lock()
 	before, ok := e.left[h.queue]
 	e.mu.Unlock()
-	if !ok || before.committed != start {
+	if !ok || before.committed != start || before.incarnation != h.in.Newest(e.homeOrigin(h.queue)) {
 		return nil
 	}
 	h.last = before.last
-	return e.sameQueue(h)
+	return e.sameQueue(h.ctx, h)
 }
 
 // arrived registers a pull's messages in the tracker and lines them up. ErrGap if the queue's offsets are being used again.
@@ -221,11 +233,19 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 	switch {
 	case h.home == "": // the facts of retry copies are their messages' own
 	case h.unit == "":
-		e.tracker.Pulled(h.local, e.homeOrigin(h.queue), metas, res.NextOffset)
+		for _, part := range h.in.Split(e.homeOrigin(h.queue), h.next, res.NextOffset) {
+			n := slices.IndexFunc(metas, func(m filter.Message) bool { return m.Origin.Offset >= part.To })
+			if n < 0 {
+				n = len(metas)
+			}
+			e.tracker.Pulled(h.local, part.Queue, metas[:n], part.To)
+			metas = metas[n:]
+		}
 	default:
 		e.tracker.Pulled(h.local, msha.OriginQueue{}, metas, 0)
 		if len(metas) > 0 && !h.originSeen { // what lies before the first wanted message can be looked for only now
 			h.originSeen = true
+			e.unsettle(h)
 			e.poke(h.scan)
 		}
 	}

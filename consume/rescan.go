@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"math"
 	"sort"
 	"time"
 
@@ -51,12 +52,8 @@ func (e *Engine) scanLoop(h *held) {
 // rescan sweeps the origin queues whose messages the local queue holds: one, and older incarnations of it.
 func (e *Engine) rescan(h *held) error {
 	e.mu.Lock()
-	var origins []msha.OriginQueue
-	for _, q := range e.tracker.Held() {
-		if local, ok := e.tracker.LocalOf(q); ok && local == h.local {
-			origins = append(origins, q)
-		}
-	}
+	origins, scan, current := e.origins(h), h.lane.Scan(), e.tracker.Current()
+	h.scanning = scan
 	e.mu.Unlock()
 	for _, q := range origins {
 		e.mu.Lock()
@@ -70,7 +67,23 @@ func (e *Engine) rescan(h *held) error {
 			return err
 		}
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h.lane.Settle(scan, current, e.tracker.Current())
+	if e.ordered(h) {
+		e.wakeUp(1)
+	}
 	return nil
+}
+
+// origins are the origin queues whose messages a local queue holds; the lock is held.
+func (e *Engine) origins(h *held) (out []msha.OriginQueue) {
+	for _, q := range e.tracker.Held() {
+		if local, ok := e.tracker.LocalOf(q); ok && local == h.local {
+			out = append(out, q)
+		}
+	}
+	return out
 }
 
 // sweep reads from the first pending offset to the last with the group's own subscription.
@@ -82,7 +95,7 @@ func (e *Engine) sweep(h *held, q msha.OriginQueue, pending filter.Offsets) erro
 		return err
 	}
 	for covered < end {
-		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold }) {
+		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold || e.ordered(h) && h.lane.Stale(h.scanning) }) {
 			return nil
 		}
 		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: sweepBatch,
@@ -136,7 +149,7 @@ func (e *Engine) absent(q msha.OriginQueue, from, to int64) {
 func (e *Engine) reread(h *held, q msha.OriginQueue, end, covered int64, res *remoting.PullResult) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if h.dropped {
+	if h.dropped || e.ordered(h) && h.lane.Stale(h.scanning) {
 		return end
 	}
 	pending := e.tracker.Pending(q)
@@ -146,6 +159,10 @@ func (e *Engine) reread(h *held, q msha.OriginQueue, end, covered int64, res *re
 	}
 	for _, m := range res.Messages {
 		it := e.itemOf(h, m)
+		if it != nil && it.meta.Origin.Incarnation > q.Incarnation && h.unit != "" { // nothing of q follows
+			absent(end)
+			return end
+		}
 		if it == nil || it.meta.Origin.OriginQueue != q || it.meta.Origin.Offset < covered {
 			continue
 		}
@@ -179,7 +196,7 @@ func (e *Engine) seek(h *held, q msha.OriginQueue, covered *int64) (at int64, er
 	first := low // origin offset of the first message there is
 	if h.unit == "" {
 		at = max(low, *covered)
-	} else if at, first, err = e.seekCopy(h, low, *covered); err != nil {
+	} else if at, first, err = e.seekCopy(h, q, low, *covered); err != nil {
 		return 0, err
 	}
 	if first > *covered {
@@ -196,14 +213,22 @@ func (e *Engine) seek(h *held, q msha.OriginQueue, covered *int64) (at int64, er
 }
 
 // seekCopy searches a replica queue, whose copies are in the order of their origin.
-func (e *Engine) seekCopy(h *held, low, origin int64) (at, first int64, err error) {
+func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, first int64, err error) {
 	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
 	if err != nil || high <= low {
 		return low, 0, err
 	}
+	reached := func(o msha.Origin) bool {
+		return o.Incarnation > q.Incarnation || o.Incarnation == q.Incarnation && o.Offset >= origin
+	}
 	o, err := e.originOf(h.ctx, h.queue, low)
-	if err != nil || o.Offset >= origin {
-		return low, o.Offset, err
+	switch {
+	case err != nil:
+		return low, 0, err
+	case o.Incarnation > q.Incarnation:
+		return low, math.MaxInt64, nil
+	case reached(o):
+		return low, o.Offset, nil
 	}
 	n := sort.Search(int(high-low), func(i int) bool {
 		if err != nil {
@@ -211,7 +236,7 @@ func (e *Engine) seekCopy(h *held, low, origin int64) (at, first int64, err erro
 		}
 		var o msha.Origin
 		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
-		return err != nil || o.Offset >= origin
+		return err != nil || reached(o)
 	})
 	return low + int64(n), 0, err
 }

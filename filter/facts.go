@@ -186,7 +186,8 @@ func (g *GroupFacts) Done(k Key, q msha.OriginQueue) Offsets {
 }
 
 // Remaining is what a term has to process of an origin queue: what was handed over to it, or everything from the baseline on for a
-// queue the hand-over does not mention, as in a first term. ok is false if it cannot be known yet.
+// queue the hand-over does not mention, as in a first term. A group that has a baseline in a queue starts each later incarnation of it at
+// the beginning: all of that was stored later. ok is false if it cannot be known yet.
 func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offsets, ok bool) {
 	if !g.HandedOver(k, hash) {
 		return nil, false
@@ -194,11 +195,13 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	if spans, mentioned := g.handed.spans(k, hash, g.name, q); mentioned {
 		return spans, true
 	}
-	s, ok := g.baseline[q]
-	if !ok {
-		return nil, false
+	if s, ok := g.baseline[q]; ok {
+		return From(s.offset), true
 	}
-	return From(s.offset), true
+	first := q
+	first.Incarnation = 0
+	_, ok = g.baseline[first]
+	return From(0), ok
 }
 
 // Queues lists the origin queues the facts mention, sorted.

@@ -18,6 +18,10 @@ func (t *Tracker) Finish(m Message, k Key, log string) {
 	t.left(m, k)
 }
 
+// Unstart takes back that a message was started: it stays buffered, and Start decides about it again. For ordered groups, which wait
+// where they are after a failure.
+func (t *Tracker) Unstart(m Message) { delete(t.running, m.Origin) }
+
 // Failed records that a started message waits elsewhere: its Open is in the log, and either its Sent or its Close.
 func (t *Tracker) Failed(m Message, k Key) {
 	delete(t.running, m.Origin)
@@ -42,9 +46,7 @@ func (t *Tracker) left(m Message, own Key) {
 	if s := t.queues[q]; s != nil {
 		log = s.log
 		if m.Retry == "" {
-			if s.buffered[off]--; s.buffered[off] <= 0 {
-				delete(s.buffered, off)
-			}
+			t.Forget(m)
 		}
 	}
 	if log != "" {
@@ -78,6 +80,15 @@ func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
 		t.dirty[log][tq] = &Offsets{}
 	}
 	t.dirty[log][tq].Add(from, to)
+}
+
+// Carry records that what is Done of some offsets of one incarnation of a queue was done to messages of another one.
+func (t *Tracker) Carry(log string, from, to msha.OriginQueue, o Offsets) {
+	for _, k := range t.owned {
+		for _, s := range t.mine.Done(k, from).Intersect(o) {
+			t.cover(log, k, to, s.From, s.To)
+		}
+	}
 }
 
 // Fail gives the Open record of a failed message. It must be in the log before the retry copy is sent; the message stays in flight until

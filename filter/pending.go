@@ -8,7 +8,7 @@ import (
 // Open, over the open terms this unit owns. Nothing while a term's hand-over or a baseline is not read.
 func (t *Tracker) Pending(q msha.OriginQueue) Offsets {
 	s := t.queues[q]
-	if s == nil || t.table == nil || t.caughtUp < t.table.Version {
+	if s == nil || t.Current() == 0 {
 		return nil
 	}
 	var out Offsets
@@ -50,6 +50,15 @@ func (t *Tracker) busy(q msha.OriginQueue, s *queueState) Offsets {
 func (t *Tracker) Reread(m Message) {
 	if s := t.queues[m.Origin.OriginQueue]; s != nil {
 		s.buffered[m.Origin.Offset]++
+	}
+}
+
+// Forget takes a message that was not started out of the buffer: a re-scan reads it again.
+func (t *Tracker) Forget(m Message) {
+	if s := t.queues[m.Origin.OriginQueue]; s != nil {
+		if s.buffered[m.Origin.Offset]--; s.buffered[m.Origin.Offset] <= 0 {
+			delete(s.buffered, m.Origin.Offset)
+		}
 	}
 }
 

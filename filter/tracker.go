@@ -64,6 +64,9 @@ func (t *Tracker) Facts() *GroupFacts { return t.mine }
 // order.
 func (t *Tracker) Apply(log string, r Record) (closed bool) {
 	t.facts.Apply(log, r)
+	if r.Kind == Baseline && r.Set != "" { // part of a hand-over, which may be complete now
+		return len(t.queues) > 0
+	}
 	if r.Group != t.group {
 		return false
 	}
@@ -80,8 +83,10 @@ func (t *Tracker) Apply(log string, r Record) (closed bool) {
 // ApplyCopy folds a record of the copy of another unit's log.
 func (t *Tracker) ApplyCopy(r Record) { t.facts.ApplyCopy(r) }
 
-// SetTable applies a table; from now on nothing starts under an older one.
-func (t *Tracker) SetTable(table *msha.Table) {
+// SetTable applies a table; from now on nothing starts under an older one. gained is true if this unit may start messages that it might
+// not before.
+func (t *Tracker) SetTable(table *msha.Table) (gained bool) {
+	gained = t.table == nil || t.gains(table)
 	t.table = table
 	owned, open := map[Key]bool{}, map[handover]bool{}
 	for _, s := range table.Sets {
@@ -95,15 +100,43 @@ func (t *Tracker) SetTable(table *msha.Table) {
 	}
 	t.owned = slices.SortedFunc(maps.Keys(owned), compareKeys)
 	t.open = slices.SortedFunc(maps.Keys(open), func(a, b handover) int { return compareKeys(a.Key, b.Key) })
+	return gained
+}
+
+// gains tells whether a table opens a set to this unit. One that was fenced may have gone back into the set it was split from.
+func (t *Tracker) gains(table *msha.Table) bool {
+	for id, s := range table.Sets {
+		if old, ok := t.table.Sets[id]; s.Owner == t.unit && s.State == msha.SetOpen && (!ok || old.Owner != s.Owner || old.State != s.State || KeyOf(old) != KeyOf(s)) {
+			return true
+		}
+	}
+	for id, old := range t.table.Sets {
+		if s := table.Sets[id]; old.Owner == t.unit && old.State == msha.SetFenced && s.State != msha.SetFenced {
+			return true
+		}
+	}
+	return false
+}
+
+// Current is the version of the table applied if the log was read to its end under it, 0 otherwise: until then nothing is known to be
+// pending.
+func (t *Tracker) Current() uint64 {
+	if t.table == nil || t.caughtUp < t.table.Version {
+		return 0
+	}
+	return t.table.Version
 }
 
 // CaughtUp says that the log was read to its end after the table of this version was applied.
 func (t *Tracker) CaughtUp(version uint64) { t.caughtUp = max(t.caughtUp, version) }
 
 // Acquire begins a generation of a local queue. For a home queue origin and next are its own; for a replica queue they come from the
-// message before the pull position, if there is one (origin's Topic is empty otherwise).
+// message before the pull position, if there is one (origin's Topic is empty otherwise). A home queue with several incarnations is
+// acquired for each of them.
 func (t *Tracker) Acquire(q LocalQueue, origin msha.OriginQueue, next int64) {
-	t.locals[q] = &localState{log: q.Broker}
+	if t.locals[q] == nil {
+		t.locals[q] = &localState{log: q.Broker}
+	}
 	if origin.Topic != "" {
 		t.queueOf(q, origin, next)
 	}

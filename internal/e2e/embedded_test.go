@@ -34,3 +34,4 @@ func TestAborted(t *testing.T)      { t.Parallel(); aborted(t, onEmbedded) }
 func TestBrokerKilled(t *testing.T) { t.Parallel(); brokerKilled(t, onEmbedded) }
 func TestRefused(t *testing.T)      { t.Parallel(); refused(t, onEmbedded) }
 func TestWrongSetup(t *testing.T)   { t.Parallel(); wrongSetup(t, onEmbedded) }
+func TestOrderedGroup(t *testing.T) { t.Parallel(); orderedGroup(t, onEmbedded) }

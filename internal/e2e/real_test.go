@@ -58,3 +58,4 @@ func TestAbortedOnRealRocketMQ(t *testing.T)      { aborted(t, onReal) }
 func TestBrokerKilledOnRealRocketMQ(t *testing.T) { brokerKilled(t, onReal) }
 func TestRefusedOnRealRocketMQ(t *testing.T)      { refused(t, onReal) }
 func TestWrongSetupOnRealRocketMQ(t *testing.T)   { wrongSetup(t, onReal) }
+func TestOrderedGroupOnRealRocketMQ(t *testing.T) { orderedGroup(t, onReal) }

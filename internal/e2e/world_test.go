@@ -58,7 +58,8 @@ type world struct {
 	topic   string // of this scenario alone: clusters may be shared
 	group   string
 
-	serial atomic.Int64
+	serial   atomic.Int64
+	selector producer.QueueSelector // of producers
 }
 
 var scenarios atomic.Int64
@@ -69,6 +70,7 @@ type member struct {
 	unit     *agent.Unit
 	name     string
 	consumer rocketmq.PushConsumer
+	opts     []consumer.Option // besides the usual ones
 	fail     func(key string, attempt int) bool
 	latency  time.Duration
 	down     atomic.Bool
@@ -86,7 +88,7 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	t.Cleanup(cancel)
 	id := scenarios.Add(1)
 	w := &world{
-		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t),
+		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t), selector: producer.NewRoundRobinQueueSelector(),
 		topic: fmt.Sprintf("SMS-%d", id), group: fmt.Sprintf("channel-%d", id),
 	}
 	w.server = stores(w)
@@ -165,7 +167,7 @@ func (w *world) join(unit string, change ...func(*member)) *member {
 	var err error
 	m.unit, err = agent.Join(w.ctx, unit, w.connect(), &agent.Options{Logger: w.log.With("member", m.name), Access: access})
 	require.NoError(w, err)
-	m.consumer, err = m.unit.NewPushConsumer(consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
+	m.consumer, err = m.unit.NewPushConsumer(append(m.opts, consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))...)
 	require.NoError(w, err)
 	require.NoError(w, m.consumer.Subscribe(w.topic, consumer.MessageSelector{}, m.handle))
 	require.NoError(w, m.consumer.Start())
@@ -216,14 +218,14 @@ func (w *world) produce(unit string) func(value string, n int) {
 	w.Helper()
 	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log, Access: access})
 	require.NoError(w, err)
-	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(3))
+	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(3), producer.WithQueueSelector(w.selector))
 	require.NoError(w, err)
 	require.NoError(w, p.Start())
 	w.Cleanup(func() { require.NoError(w, u.Close(context.WithoutCancel(w.ctx))) })
 	return func(value string, n int) {
 		for range n {
 			key := fmt.Sprintf("%s-%s-%06d", unit, value, w.serial.Add(1))
-			m := primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key})
+			m := primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key}).WithShardingKey(value)
 			for _, err := p.SendSync(tagging.With(w.ctx, value), m); err != nil; _, err = p.SendSync(tagging.With(w.ctx, value), m) {
 				// Nobody knows whether it was stored: it does not count, and another one is sent in its place.
 				w.journal.unsure(key)
@@ -233,7 +235,7 @@ func (w *world) produce(unit string) func(value string, n int) {
 				}
 				time.Sleep(50 * time.Millisecond)
 				key = fmt.Sprintf("%s-%s-%06d", unit, value, w.serial.Add(1))
-				m = primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key})
+				m = primitive.NewMessage(w.topic, []byte("body of "+key)).WithKeys([]string{key}).WithShardingKey(value)
 			}
 			w.journal.produced(key, unit, value)
 		}

@@ -73,6 +73,8 @@ type held struct {
 	committed  int64
 	window     filter.Window
 	running    int
+	lane       filter.Lane // of an ordered group
+	resumeAt   int64       // an ordered queue waits after a failure
 }
 
 func (h *held) retry() bool { return h.q.local.Topic == retryTopic }

@@ -44,6 +44,7 @@ func (a *agent) follow(f *follower) {
 			}
 		}
 		if closed || news {
+			a.unsettle()
 			a.scan()
 		}
 		a.unpark()

@@ -7,6 +7,7 @@ import (
 // start runs the handler of a message that may run.
 func (a *agent) start(it *item) {
 	it.h.running++
+	it.h.lane.Start()
 	a.running++
 	it.r = a.w.journal.started(a, it)
 	a.after(a.w.mostly(2, 80, 0.03, 300, 2500), func() {
@@ -19,6 +20,8 @@ func (a *agent) start(it *item) {
 		if ok || dead {
 			a.unpublished[it.m.origin] = it.key
 			a.finish(it)
+		} else if a.w.o.ordered {
+			a.suspend(it)
 		} else {
 			a.fail(it)
 		}
@@ -50,6 +53,7 @@ func (a *agent) finish(it *item) {
 func (a *agent) leave(it *item) {
 	a.acknowledged(it)
 	it.h.running--
+	it.h.lane.End()
 	a.running--
 	a.broadcast()
 }

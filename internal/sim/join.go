@@ -95,7 +95,9 @@ func (a *agent) tableArrived(t *msha.Table) {
 		return
 	}
 	a.table = t
-	a.t.SetTable(t)
+	if a.t.SetTable(t) && a.w.mutation != NoUnsettle {
+		a.unsettle()
+	}
 	a.trace("table applied", msha.Origin{}, describe(t))
 	a.unpark()
 	if a.phase != joining {

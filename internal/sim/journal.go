@@ -12,6 +12,14 @@ type journal struct {
 	now      map[msha.Origin][]*run // in flight
 	done     map[msha.Origin][]*run // successful or dead-lettered
 	excused  map[msha.Origin]bool   // a process was killed or frozen with it in flight or unpublished: it may repeat
+	begun    map[msha.Origin]bool   // of an ordered group
+	last     map[lane]int64         // highest offset that was begun
+}
+
+// lane is what is in order across units: the messages of a route in one queue.
+type lane struct {
+	queue       msha.OriginQueue
+	value, unit string
 }
 
 // run is one handler run.
@@ -25,7 +33,8 @@ type run struct {
 }
 
 func newJournal(w *world) *journal {
-	return &journal{w: w, inFlight: map[*agent][]*run{}, now: map[msha.Origin][]*run{}, done: map[msha.Origin][]*run{}, excused: map[msha.Origin]bool{}}
+	return &journal{w: w, inFlight: map[*agent][]*run{}, now: map[msha.Origin][]*run{}, done: map[msha.Origin][]*run{}, excused: map[msha.Origin]bool{},
+		begun: map[msha.Origin]bool{}, last: map[lane]int64{}}
 }
 
 // started checks what must hold at the first instruction of a handler.
@@ -64,9 +73,25 @@ func (j *journal) started(a *agent, it *item) *run {
 			}
 		}
 	}
+	if j.w.o.ordered {
+		j.inOrder(r)
+	}
 	j.inFlight[a] = append(j.inFlight[a], r)
 	j.now[o] = append(j.now[o], r)
 	return r
+}
+
+// inOrder checks that first starts ascend.
+func (j *journal) inOrder(r *run) {
+	j.w.counts.OrderedRuns++
+	l := lane{r.origin.OriginQueue, r.value, ""}
+	if r.value == "" {
+		l.unit = r.unit
+	}
+	if last, ok := j.last[l]; ok && !j.begun[r.origin] && r.origin.Offset < last {
+		j.w.fail("%s starts %s after offset %d of the same route", r.a.client, r.origin, last)
+	}
+	j.begun[r.origin], j.last[l] = true, max(j.last[l], r.origin.Offset)
 }
 
 func (j *journal) ended(a *agent, r *run, done bool) {

@@ -19,5 +19,7 @@ const (
 	StaleJoin           Mutation = "a joining process reads the table before it can be seen"
 	HeartbeatOpensGate  Mutation = "a heartbeat reopens a lapsed gate"
 	LateRenewal         Mutation = "a lock that ran out is renewed as if it had not"
+	LiveBeforeRescan    Mutation = "an ordered queue goes on while messages before it have to be read again"
+	NoUnsettle          Mutation = "an ordered queue is not told of a route that has come"
 	AlwaysFresh         Mutation = "any news from the log counts as its end"
 )

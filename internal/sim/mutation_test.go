@@ -30,6 +30,8 @@ func TestMutationsAreNoticed(t *testing.T) {
 		HeartbeatOpensGate:  1000,
 		LateRenewal:         1000,
 		AlwaysFresh:         1000,
+		LiveBeforeRescan:    50,
+		NoUnsettle:          1000,
 	} {
 		if within > defaultSeeds {
 			continue // too slow under the race detector

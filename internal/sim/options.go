@@ -24,6 +24,7 @@ type options struct {
 	messages                       int
 	produceFor                     int64 // ms
 	failure                        float64
+	ordered                        bool // the group's queues run one message after the other
 	crashes                        bool // kills and freezes
 	kills, freezes, leaves, joins  int
 	outages                        int // of the metastore
@@ -42,6 +43,7 @@ func drawOptions(l *loop) options {
 	if l.chance(0.35) {
 		o.units = 3
 	}
+	o.ordered = l.chance(0.3)
 	if o.crashes = l.chance(0.5); o.crashes {
 		o.kills, o.freezes = l.rng.IntN(5), l.rng.IntN(4)
 	}
@@ -57,6 +59,7 @@ type Counts struct {
 	Opens, Voided                                             int
 	Leaves, Kills, Freezes, Joins, LapsedGates, LostLocks     int
 	Repeats, ReplicatorRepeats, RunsInOutage                  int
+	OrderedRuns, OrderedFailures, OrderedRescanned            int
 }
 
 // Add sums two runs.
@@ -69,5 +72,5 @@ func (c *Counts) Add(o Counts) {
 func (c *Counts) fields() []*int {
 	return []*int{&c.Events, &c.Messages, &c.Runs, &c.Switches, &c.Splits, &c.AbortsAfterAck, &c.Deadlines, &c.TakeOvers, &c.Rescans, &c.Rescanned,
 		&c.Retries, &c.StoredTimeouts, &c.Refused, &c.PastCopies, &c.DeadLetters, &c.Opens, &c.Voided, &c.Leaves, &c.Kills, &c.Freezes,
-		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage}
+		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage, &c.OrderedRuns, &c.OrderedFailures, &c.OrderedRescanned}
 }

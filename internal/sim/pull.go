@@ -71,6 +71,7 @@ func (a *agent) arrived(h *held, batch []stored, end int64) {
 		_, known := a.t.LocalOf(h.q.origin)
 		a.t.Pulled(h.q.local, msha.OriginQueue{}, metas, 0)
 		if !known { // what lies before the first message the group wants has never been looked at
+			a.unsettle()
 			a.scan()
 		}
 	}
@@ -93,6 +94,9 @@ func (a *agent) unpark() {
 			it.meta.Fresh = true
 		}
 	}
+	for _, it := range a.parked {
+		it.h.lane.Unstick()
+	}
 	a.ready = append(a.ready, a.parked...)
 	a.parked = nil
 	a.broadcast()
@@ -101,6 +105,10 @@ func (a *agent) unpark() {
 // dispatch decides about ready messages in order while there are workers.
 func (a *agent) dispatch() {
 	if a.phase != running || a.table == nil {
+		return
+	}
+	if a.w.o.ordered {
+		a.dispatchOrdered()
 		return
 	}
 	var kept []*item

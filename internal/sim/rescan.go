@@ -17,6 +17,7 @@ func (a *agent) scan() {
 	a.scanning = true
 	a.after(a.w.between(1, 20), func() {
 		a.again = false
+		settle := a.settling()
 		var steps []func(func())
 		for _, q := range a.t.Held() {
 			steps = append(steps, func(then func()) { a.scanQueue(q, then) })
@@ -25,7 +26,9 @@ func (a *agent) scan() {
 			a.scanning = false
 			if a.again {
 				a.scan()
+				return
 			}
+			settle()
 		})
 	})
 }
@@ -51,6 +54,10 @@ func (a *agent) pending(h *held, q msha.OriginQueue) filter.Offsets {
 // scanQueue reads the spans of one queue with the group's own subscription; what is not found was filtered out.
 func (a *agent) scanQueue(q msha.OriginQueue, then func()) {
 	h := a.holding(q)
+	var scan uint64
+	if h != nil {
+		scan = h.lane.Scan()
+	}
 	if h == nil || a.pending(h, q).Empty() {
 		then()
 		return
@@ -72,7 +79,7 @@ func (a *agent) scanQueue(q msha.OriginQueue, then func()) {
 		if err != nil {
 			a.again = true
 		}
-		if err != nil || h.dropped {
+		if err != nil || h.dropped || a.w.o.ordered && h.lane.Stale(scan) {
 			then()
 			return
 		}
@@ -87,6 +94,9 @@ func (a *agent) scanQueue(q msha.OriginQueue, then func()) {
 			it := a.itemOf(h, f.m, f.offset)
 			it.rescan = true
 			a.w.counts.Rescanned++
+			if a.w.o.ordered {
+				a.w.counts.OrderedRescanned++
+			}
 			a.t.Reread(it.meta)
 			a.ready = append(a.ready, it)
 		}

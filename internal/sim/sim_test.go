@@ -67,6 +67,7 @@ func TestSchedules(t *testing.T) {
 		"stored but timed-out retries": counts.StoredTimeouts, "take-overs": counts.TakeOvers, "voided Opens": counts.Voided,
 		"refused copies": counts.Refused, "copies of the past": counts.PastCopies, "repeats": counts.Repeats, "dead letters": counts.DeadLetters,
 		"re-scanned messages": counts.Rescanned, "lapsed gates": counts.LapsedGates, "lost locks": counts.LostLocks,
+		"ordered runs": counts.OrderedRuns, "ordered failures": counts.OrderedFailures, "ordered re-scans": counts.OrderedRescanned,
 		"repeated batches": counts.ReplicatorRepeats, "runs without metastore": counts.RunsInOutage, "passed deadlines": counts.Deadlines,
 	} {
 		require.NotZero(t, n, "no schedule had %s", name)
