@@ -86,35 +86,54 @@ type Table struct {
 }
 
 type tableIndex struct {
-	exact, unit map[string]string // value or unit -> set id
-	ranges      []Rule            // ascending, disjoint
-	slots       []string          // len 0 or Slots
-	def         string
+	exact, unit map[string]*indexed // by value or unit
+	ranges      []indexedRange      // ascending, disjoint
+	slots       []*indexed          // len 0 or Slots
+	def         *indexed
+}
+
+// indexed is a set that rules refer to; known is false if the table does not have it.
+type indexed struct {
+	id    string
+	set   RouteSet
+	known bool
+}
+
+type indexedRange struct {
+	low, high string
+	*indexed
 }
 
 // Index prepares the lookup; it must be called once before the table is shared. Rules are expected to be valid (package route).
 func (t *Table) Index() *Table {
-	ix := &tableIndex{exact: map[string]string{}, unit: map[string]string{}}
+	ix := &tableIndex{exact: make(map[string]*indexed, len(t.Rules)), unit: map[string]*indexed{}}
+	sets := map[string]*indexed{}
 	for _, r := range t.Rules {
+		set := sets[r.Set]
+		if set == nil {
+			set = &indexed{id: r.Set}
+			set.set, set.known = t.Sets[r.Set]
+			sets[r.Set] = set
+		}
 		switch r.Kind {
 		case RuleExact:
-			ix.exact[r.Value] = r.Set
+			ix.exact[r.Value] = set
 		case RuleUnit:
-			ix.unit[r.Value] = r.Set
+			ix.unit[r.Value] = set
 		case RuleRange:
-			ix.ranges = append(ix.ranges, r)
+			ix.ranges = append(ix.ranges, indexedRange{r.Low, r.High, set})
 		case RuleSlot:
 			if ix.slots == nil {
-				ix.slots = make([]string, Slots)
+				ix.slots = make([]*indexed, Slots)
 			}
 			for s := max(r.From, 0); s < min(r.To, Slots); s++ {
-				ix.slots[s] = r.Set
+				ix.slots[s] = set
 			}
 		case RuleDefault:
-			ix.def = r.Set
+			ix.def = set
 		}
 	}
-	sort.Slice(ix.ranges, func(i, j int) bool { return ix.ranges[i].Low < ix.ranges[j].Low })
+	sort.Slice(ix.ranges, func(i, j int) bool { return ix.ranges[i].low < ix.ranges[j].low })
 	t.index = ix
 	return t
 }
@@ -122,36 +141,41 @@ func (t *Table) Index() *Table {
 // Lookup returns the route set a message belongs to: by value, or by the unit that produced it if value is empty. ok is false if no
 // rule matches; nobody processes such a message, and that is reported (P5). Lock-free, no allocation.
 func (t *Table) Lookup(value, unit string) (set RouteSet, ok bool) {
-	id, ok := t.SetID(value, unit)
-	if !ok {
+	x := t.find(value, unit)
+	if x == nil || !x.known {
 		return RouteSet{}, false
 	}
-	set, ok = t.Sets[id]
-	return set, ok
+	return x.set, true
 }
 
 // SetID is Lookup for callers that need only the id.
 func (t *Table) SetID(value, unit string) (string, bool) {
+	if x := t.find(value, unit); x != nil {
+		return x.id, true
+	}
+	return "", false
+}
+
+func (t *Table) find(value, unit string) *indexed {
 	ix := t.index
 	if ix == nil {
-		return "", false
+		return nil
 	}
 	if value == "" {
-		id, ok := ix.unit[unit]
-		return id, ok
+		return ix.unit[unit]
 	}
-	if id, ok := ix.exact[value]; ok {
-		return id, true
+	if x := ix.exact[value]; x != nil {
+		return x
 	}
-	if i := sort.Search(len(ix.ranges), func(i int) bool { return ix.ranges[i].Low > value }); i > 0 && value < ix.ranges[i-1].High {
-		return ix.ranges[i-1].Set, true
+	if i := sort.Search(len(ix.ranges), func(i int) bool { return ix.ranges[i].low > value }); i > 0 && value < ix.ranges[i-1].high {
+		return ix.ranges[i-1].indexed
 	}
 	if ix.slots != nil {
-		if id := ix.slots[Slot(value)]; id != "" {
-			return id, true
+		if x := ix.slots[Slot(value)]; x != nil {
+			return x
 		}
 	}
-	return ix.def, ix.def != ""
+	return ix.def
 }
 
 // Slot is the hash slot of a value.

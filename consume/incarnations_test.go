@@ -169,7 +169,7 @@ func TestReplicaOfSeveralIncarnations(t *testing.T) {
 		s.Owner = unit
 		table.Sets[name] = s
 	}
-	f.router.set(&table)
+	f.router.set(table.Index())
 	f.eventually("read again", func() bool { return f.journal.succeeded() >= 15 && f.journal.running() == 0 })
 	put(2, 5, 9, true)
 	f.eventually("all", func() bool { return f.journal.succeeded() >= 19 && f.acknowledged(replicaTopic) })

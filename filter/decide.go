@@ -40,8 +40,16 @@ type Decision struct {
 // Start is the start rule of design section 7; a message that may run is registered as in flight in the same step.
 func (t *Tracker) Start(m Message) Decision {
 	d := t.decide(m)
-	if d.Verdict == Run && !m.Legacy {
-		t.running[m.Origin] = flight{d.Key, m.Value, m.Unit}
+	if d.Verdict != Run || m.Legacy {
+		return d
+	}
+	f := flight{d.Key, m.Value, m.Unit, t.table.Version}
+	if s := t.state(m.Origin.OriginQueue); s != nil && m.Retry == "" {
+		p := s.messages[m.Origin.Offset]
+		p.running, p.flight = true, f
+		s.messages[m.Origin.Offset] = p
+	} else {
+		t.running[m.Origin] = f
 	}
 	return d
 }
@@ -65,28 +73,50 @@ func (t *Tracker) decide(m Message) Decision {
 		return Decision{Verdict: Skip, Reason: "fenced"}
 	}
 	key := KeyOf(set)
-	if !t.mine.HandedOver(key, set.RemainingHash) {
-		if t.caughtUp < t.table.Version {
-			return Decision{Verdict: Wait, Reason: "hand-over not read"}
-		}
-		return Decision{Verdict: Wait, Reason: MissingHandOver, Key: key}
+	q := t.state(m.Origin.OriginQueue)
+	if q == nil {
+		return Decision{Verdict: Wait, Reason: "queue given up"}
 	}
-	remaining, known := t.mine.Remaining(key, set.RemainingHash, m.Origin.OriginQueue)
-	_, running := t.running[m.Origin]
-	_, waiting := t.waiting[m.Origin]
-	switch {
-	case !known:
+	facts := t.term(q, key, set.RemainingHash)
+	switch off := m.Origin.Offset; {
+	case !facts.handed && t.caughtUp < t.table.Version:
+		return Decision{Verdict: Wait, Reason: "hand-over not read"}
+	case !facts.handed:
+		return Decision{Verdict: Wait, Reason: MissingHandOver, Key: key}
+	case !facts.known:
 		return Decision{Verdict: Wait, Reason: "no baseline"}
-	case !remaining.Contains(m.Origin.Offset):
+	case !facts.remaining.Contains(off):
 		return Decision{Verdict: Skip, Reason: "not in remaining"}
-	case t.mine.Done(key, m.Origin.OriginQueue).Contains(m.Origin.Offset):
+	case facts.done != nil && facts.done.Contains(off), q.left.Contains(off) && !q.keeps(key, off):
 		return Decision{Verdict: Skip, Reason: "done"}
-	case running:
+	case t.runs(q, m.Origin):
 		return Decision{Verdict: Skip, Reason: "in flight"}
-	case waiting || t.mine.open(key, m.Origin) != nil:
+	case t.awaits(key, m.Origin):
 		return Decision{Verdict: Skip, Reason: "waits for its retry"}
 	}
 	return Decision{Verdict: Run, Key: key}
+}
+
+// runs tells whether a message is in flight here.
+func (t *Tracker) runs(s *queueState, o msha.Origin) bool {
+	if s != nil && s.messages[o.Offset].running {
+		return true
+	}
+	if len(t.running) == 0 {
+		return false
+	}
+	_, running := t.running[o]
+	return running
+}
+
+// awaits tells whether a message is on its way to the retry topic, or in it.
+func (t *Tracker) awaits(k Key, o msha.Origin) bool {
+	if len(t.waiting) > 0 {
+		if _, waiting := t.waiting[o]; waiting {
+			return true
+		}
+	}
+	return len(t.mine.retries) > 0 && t.mine.open(k, o) != nil
 }
 
 // decideRetry decides about a retry copy. While its number is live it is all that will ever bring the message back: it runs, waits, or its
@@ -95,7 +125,7 @@ func (t *Tracker) decide(m Message) Decision {
 func (t *Tracker) decideRetry(m Message) Decision {
 	a := t.mine.numbers[m.Retry]
 	switch {
-	case a == nil && t.mine.Done(t.keyOf(m), m.Origin.OriginQueue).Contains(m.Origin.Offset):
+	case a == nil && t.isDone(t.keyOf(m), m.Origin):
 		return Decision{Verdict: Skip, Reason: "done"} // its number is forgotten
 	case (a == nil || a.open.Kind != Open) && !m.Fresh:
 		return Decision{Verdict: Wait, Reason: "open record not read"}
@@ -109,7 +139,10 @@ func (t *Tracker) decideRetry(m Message) Decision {
 		r.Client, r.Writer = t.client, t.writer
 		return Decision{Verdict: Refuse, Reason: "not to be started here", Key: key, Close: r}
 	}
-	if _, running := t.running[m.Origin]; running {
+	if t.isDone(key, m.Origin) {
+		return Decision{Verdict: Skip, Reason: "done"} // what ran here has just ended
+	}
+	if t.runs(t.state(m.Origin.OriginQueue), m.Origin) {
 		// What runs decides about the message. But should this process die before, the copy has to be there still.
 		return Decision{Verdict: Wait, Reason: "in flight"}
 	}

@@ -10,6 +10,16 @@ import (
 // Finish records that a started message was processed, or given to the dead-letter topic. log is the broker of the local queue it
 // came from.
 func (t *Tracker) Finish(m Message, k Key, log string) {
+	s := t.state(m.Origin.OriginQueue)
+	if s != nil && m.Retry == "" && !m.Legacy {
+		if f, ok := s.ended(m.Origin.Offset); ok && f.version == t.table.Version && !s.keeps(k, m.Origin.Offset) {
+			s.left.Add(m.Origin.Offset, m.Origin.Offset+1)
+			return
+		}
+		t.cover(log, k, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1)
+		t.coverAll(log, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1, k, t.keyOf(m))
+		return
+	}
 	delete(t.running, m.Origin)
 	if m.Legacy || k == (Key{}) {
 		return
@@ -20,14 +30,24 @@ func (t *Tracker) Finish(m Message, k Key, log string) {
 
 // Unstart takes back that a message was started: it stays buffered, and Start decides about it again. For ordered groups, which wait
 // where they are after a failure.
-func (t *Tracker) Unstart(m Message) { delete(t.running, m.Origin) }
+func (t *Tracker) Unstart(m Message) {
+	if s := t.state(m.Origin.OriginQueue); s != nil {
+		p := s.messages[m.Origin.Offset]
+		p.running, p.flight = false, flight{}
+		s.messages[m.Origin.Offset] = p
+	}
+}
 
 // Failed records that a started message waits elsewhere: its Open is in the log, and either its Sent or its Close.
 func (t *Tracker) Failed(m Message, k Key) {
 	delete(t.running, m.Origin)
-	if !m.Legacy {
-		t.left(m, k)
+	if m.Legacy {
+		return
 	}
+	if s := t.state(m.Origin.OriginQueue); s != nil && m.Retry == "" {
+		s.ended(m.Origin.Offset)
+	}
+	t.left(m, k)
 }
 
 // Skipped records that a message was acknowledged unprocessed. For its own route it stays an exception, for the others it is covered.
@@ -35,28 +55,37 @@ func (t *Tracker) Skipped(m Message) {
 	if m.Legacy || m.Retry != "" {
 		return
 	}
-	t.left(m, t.keyOf(m))
+	t.Forget(m)
+	t.left(m, Key{})
 }
 
-// left takes a message out of the buffer and covers it for every owned term but its own: the one it ran under, and the one its route
+// left covers a message for every owned term but its own: the one it ran under, and the one its route
 // has now, which is another if the process was out of touch while the route moved away and back.
 func (t *Tracker) left(m Message, own Key) {
 	q, off := m.Origin.OriginQueue, m.Origin.Offset
-	log := t.mine.logs[q] // of a retry copy whose message's queue somebody else holds
-	if s := t.queues[q]; s != nil {
-		log = s.log
-		if m.Retry == "" {
-			t.Forget(m)
+	s := t.state(q)
+	if s == nil || m.Retry != "" {
+		log := t.mine.logs[q] // of a retry copy whose message's queue somebody else holds
+		if s != nil {
+			log = s.log
 		}
+		if log != "" {
+			t.coverAll(log, q, off, off+1, own, t.keyOf(m))
+		}
+		return
 	}
-	if log != "" {
-		t.coverAll(log, q, off, off+1, own, t.keyOf(m))
+	again := s.left.Contains(off) // another copy of it has left before, perhaps processed
+	s.left.Add(off, off+1)
+	for _, k := range [2]Key{own, t.keyOf(m)} {
+		if k != (Key{}) && !again {
+			s.keep(k, off)
+		}
 	}
 }
 
-// keyOf is the term of a message's route in the table applied.
+// keyOf is the term of a message's route in the table applied, if this unit owns it.
 func (t *Tracker) keyOf(m Message) Key {
-	if set, ok := t.table.Lookup(m.Value, m.Unit); ok {
+	if set, ok := t.table.Lookup(m.Value, m.Unit); ok && set.Owner == t.unit {
 		return KeyOf(set)
 	}
 	return Key{}
@@ -71,6 +100,9 @@ func (t *Tracker) coverAll(log string, q msha.OriginQueue, from, to int64, excep
 }
 
 func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
+	if t.mine.done[termQueue{k, q}] == nil {
+		t.version++
+	}
 	t.mine.cover(k, q, from, to)
 	if t.dirty[log] == nil {
 		t.dirty[log] = map[termQueue]*Offsets{}
@@ -84,6 +116,7 @@ func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
 
 // Carry records that what is Done of some offsets of one incarnation of a queue was done to messages of another one.
 func (t *Tracker) Carry(log string, from, to msha.OriginQueue, o Offsets) {
+	t.foldAll()
 	for _, k := range t.owned {
 		for _, s := range t.mine.Done(k, from).Intersect(o) {
 			t.cover(log, k, to, s.From, s.To)
@@ -107,10 +140,22 @@ func (t *Tracker) Fail(m Message, k Key, attempt int, msgID, uniqKey string) Rec
 // acknowledged. Parts of a split share a key, so the route of each message in flight is looked up anew.
 func (t *Tracker) Drained() bool {
 	for _, f := range t.running {
-		set, ok := t.table.Lookup(f.value, f.unit)
-		if !ok || set.Owner != t.unit || set.State != msha.SetOpen || KeyOf(set) != f.Key {
+		if !t.startable(f) {
 			return false
 		}
 	}
+	for _, s := range t.queues {
+		for _, p := range s.messages {
+			if p.running && p.version != t.table.Version && !t.startable(p.flight) {
+				return false
+			}
+		}
+	}
 	return true
+}
+
+// startable tells whether the table still lets a message start under the term it was started under.
+func (t *Tracker) startable(f flight) bool {
+	set, ok := t.table.Lookup(f.value, f.unit)
+	return ok && set.Owner == t.unit && set.State == msha.SetOpen && KeyOf(set) == f.Key
 }

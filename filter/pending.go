@@ -7,10 +7,11 @@ import (
 // Pending is what the held queue still has to be read again for: remaining ∩ below the pull position - buffered or in flight - Done -
 // Open, over the open terms this unit owns. Nothing while a term's hand-over or a baseline is not read.
 func (t *Tracker) Pending(q msha.OriginQueue) Offsets {
-	s := t.queues[q]
+	s := t.state(q)
 	if s == nil || t.Current() == 0 {
 		return nil
 	}
+	t.fold(s)
 	var out Offsets
 	for _, k := range t.open {
 		remaining, ok := t.mine.Remaining(k.Key, k.hash, q)
@@ -30,7 +31,7 @@ func (t *Tracker) Pending(q msha.OriginQueue) Offsets {
 // busy is what is buffered, in flight, or on its way to the retry topic.
 func (t *Tracker) busy(q msha.OriginQueue, s *queueState) Offsets {
 	var busy Offsets
-	for off := range s.buffered {
+	for off := range s.messages {
 		busy.Add(off, off+1)
 	}
 	for o := range t.running {
@@ -48,17 +49,15 @@ func (t *Tracker) busy(q msha.OriginQueue, s *queueState) Offsets {
 
 // Reread registers a message of a re-scan as buffered again, before Start.
 func (t *Tracker) Reread(m Message) {
-	if s := t.queues[m.Origin.OriginQueue]; s != nil {
-		s.buffered[m.Origin.Offset]++
+	if s := t.state(m.Origin.OriginQueue); s != nil {
+		s.add(m.Origin.Offset)
 	}
 }
 
 // Forget takes a message that was not started out of the buffer: a re-scan reads it again.
 func (t *Tracker) Forget(m Message) {
-	if s := t.queues[m.Origin.OriginQueue]; s != nil {
-		if s.buffered[m.Origin.Offset]--; s.buffered[m.Origin.Offset] <= 0 {
-			delete(s.buffered, m.Origin.Offset)
-		}
+	if s := t.state(m.Origin.OriginQueue); s != nil {
+		s.forget(m.Origin.Offset)
 	}
 }
 
@@ -74,6 +73,7 @@ func (t *Tracker) Absent(q msha.OriginQueue, o Offsets) {
 // Voidable lists records that end the Opens without Sent in held queues whose writer is gone. A writer that is alive after all loses
 // nothing: its failed message is re-scanned, and its retry copy refused.
 func (t *Tracker) Voidable(alive func(client string) bool) []Record {
+	t.foldAll()
 	var out []Record
 	for _, q := range t.Held() {
 		for _, open := range t.mine.Unsent(q) {

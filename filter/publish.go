@@ -15,6 +15,7 @@ type LogRecords struct {
 // Publish takes what was covered, and how far the held queues were pulled, since the last call; give it back with Restore if it could
 // not be written.
 func (t *Tracker) Publish() []LogRecords {
+	t.foldAll()
 	logs := map[string][]Record{}
 	for q, s := range t.queues {
 		if s.next > t.reported[q] {

@@ -22,23 +22,19 @@ type Tracker struct {
 	numbers  uint64                 // of this process's Opens
 	waiting  map[msha.Origin]string // failed here: its number, until the log was read up to what ended or sent it
 	queues   map[msha.OriginQueue]*queueState
+	recent   *queueState // asked about last
 	locals   map[LocalQueue]*localState
-	running  map[msha.Origin]flight
+	running  map[msha.Origin]flight            // retry copies
+	version  uint64                            // of the facts: grows when they change
 	dirty    map[string]map[termQueue]*Offsets // by log: covered since the last Publish
 	reported map[msha.OriginQueue]int64        // pull positions that were published
 }
 
-// queueState is an origin queue whose local queue this agent holds.
-type queueState struct {
-	log      string
-	next     int64         // everything below was pulled
-	buffered map[int64]int // pulled and not finished, with how often
-}
-
-// flight is a started message, with what it takes to find its route again in a newer table.
+// flight is a started message, with what it takes to find its route again in a newer table than that of version.
 type flight struct {
 	Key
 	value, unit string
+	version     uint64
 }
 
 type localState struct {
@@ -57,12 +53,16 @@ func NewTracker(unit, group, client, writer string) *Tracker {
 }
 
 // Facts gives read access to the fold.
-func (t *Tracker) Facts() *GroupFacts { return t.mine }
+func (t *Tracker) Facts() *GroupFacts {
+	t.foldAll()
+	return t.mine
+}
 
 // Apply folds a record of the unit's own log, as read from the log (DecodeLog). closed is true if a queue this agent holds may have
 // something to re-scan now. What this process wrote itself counts when it is read back, like everybody's: all agents must see one
 // order.
 func (t *Tracker) Apply(log string, r Record) (closed bool) {
+	t.version++
 	t.facts.Apply(log, r)
 	if r.Kind == Baseline && r.Set != "" { // part of a hand-over, which may be complete now
 		return len(t.queues) > 0
@@ -81,12 +81,16 @@ func (t *Tracker) Apply(log string, r Record) (closed bool) {
 }
 
 // ApplyCopy folds a record of the copy of another unit's log.
-func (t *Tracker) ApplyCopy(r Record) { t.facts.ApplyCopy(r) }
+func (t *Tracker) ApplyCopy(r Record) {
+	t.version++
+	t.facts.ApplyCopy(r)
+}
 
 // SetTable applies a table; from now on nothing starts under an older one. gained is true if this unit may start messages that it might
 // not before.
 func (t *Tracker) SetTable(table *msha.Table) (gained bool) {
 	gained = t.table == nil || t.gains(table)
+	t.foldAll() // for the terms that were owned until now
 	t.table = table
 	owned, open := map[Key]bool{}, map[handover]bool{}
 	for _, s := range table.Sets {
@@ -143,23 +147,37 @@ func (t *Tracker) Acquire(q LocalQueue, origin msha.OriginQueue, next int64) {
 }
 
 func (t *Tracker) queueOf(local LocalQueue, origin msha.OriginQueue, next int64) *queueState {
-	l := t.locals[local]
-	if s := t.queues[origin]; s != nil {
+	if s := t.state(origin); s != nil {
 		return s
 	}
-	s := &queueState{log: l.log, next: next, buffered: map[int64]int{}}
+	l := t.locals[local]
+	s := &queueState{queue: origin, log: l.log, next: next, messages: map[int64]place{}}
 	t.queues[origin] = s
 	l.origins = append(l.origins, origin)
 	return s
+}
+
+// state is a held origin queue, nil if it is not held.
+func (t *Tracker) state(q msha.OriginQueue) *queueState {
+	if t.recent == nil || t.recent.queue != q {
+		s := t.queues[q]
+		if s == nil {
+			return nil
+		}
+		t.recent = s
+	}
+	return t.recent
 }
 
 // Drop ends the generation of a local queue; its messages must be finished.
 func (t *Tracker) Drop(q LocalQueue) {
 	if l := t.locals[q]; l != nil {
 		for _, o := range l.origins {
+			t.fold(t.queues[o])
 			delete(t.queues, o)
 		}
 		delete(t.locals, q)
+		t.recent = nil
 	}
 }
 
@@ -177,9 +195,9 @@ func (t *Tracker) Pulled(local LocalQueue, origin msha.OriginQueue, ms []Message
 			t.coverAll(s.log, m.Origin.OriginQueue, s.next, m.Origin.Offset, Key{})
 		}
 		s.next = max(s.next, m.Origin.Offset+1)
-		s.buffered[m.Origin.Offset]++
+		s.add(m.Origin.Offset)
 	}
-	if s := t.queues[origin]; s != nil && end > s.next {
+	if s := t.state(origin); s != nil && end > s.next {
 		t.coverAll(s.log, origin, s.next, end, Key{})
 		s.next = end
 	}

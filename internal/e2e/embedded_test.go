@@ -27,11 +27,12 @@ func onEmbedded(t *testing.T, names ...string) map[string]site {
 	return out
 }
 
-func TestClosedLoop(t *testing.T)   { t.Parallel(); closedLoop(t, onEmbedded) }
-func TestUnderLoad(t *testing.T)    { t.Parallel(); underLoad(t, onEmbedded) }
-func TestContent(t *testing.T)      { t.Parallel(); content(t, onEmbedded) }
-func TestAborted(t *testing.T)      { t.Parallel(); aborted(t, onEmbedded) }
-func TestBrokerKilled(t *testing.T) { t.Parallel(); brokerKilled(t, onEmbedded) }
-func TestRefused(t *testing.T)      { t.Parallel(); refused(t, onEmbedded) }
-func TestWrongSetup(t *testing.T)   { t.Parallel(); wrongSetup(t, onEmbedded) }
-func TestOrderedGroup(t *testing.T) { t.Parallel(); orderedGroup(t, onEmbedded) }
+func TestClosedLoop(t *testing.T)      { t.Parallel(); closedLoop(t, onEmbedded) }
+func TestUnderLoad(t *testing.T)       { t.Parallel(); underLoad(t, onEmbedded) }
+func TestContent(t *testing.T)         { t.Parallel(); content(t, onEmbedded) }
+func TestAborted(t *testing.T)         { t.Parallel(); aborted(t, onEmbedded) }
+func TestBrokerKilled(t *testing.T)    { t.Parallel(); brokerKilled(t, onEmbedded) }
+func TestRefused(t *testing.T)         { t.Parallel(); refused(t, onEmbedded) }
+func TestWrongSetup(t *testing.T)      { t.Parallel(); wrongSetup(t, onEmbedded) }
+func TestOrderedGroup(t *testing.T)    { t.Parallel(); orderedGroup(t, onEmbedded) }
+func TestHundredSwitches(t *testing.T) { t.Parallel(); hundred(t, onEmbedded) }

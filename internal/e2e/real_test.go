@@ -51,11 +51,12 @@ func onReal(t *testing.T, names ...string) map[string]site {
 	return out
 }
 
-func TestClosedLoopOnRealRocketMQ(t *testing.T)   { closedLoop(t, onReal) }
-func TestUnderLoadOnRealRocketMQ(t *testing.T)    { underLoad(t, onReal) }
-func TestContentOnRealRocketMQ(t *testing.T)      { content(t, onReal) }
-func TestAbortedOnRealRocketMQ(t *testing.T)      { aborted(t, onReal) }
-func TestBrokerKilledOnRealRocketMQ(t *testing.T) { brokerKilled(t, onReal) }
-func TestRefusedOnRealRocketMQ(t *testing.T)      { refused(t, onReal) }
-func TestWrongSetupOnRealRocketMQ(t *testing.T)   { wrongSetup(t, onReal) }
-func TestOrderedGroupOnRealRocketMQ(t *testing.T) { orderedGroup(t, onReal) }
+func TestClosedLoopOnRealRocketMQ(t *testing.T)      { closedLoop(t, onReal) }
+func TestUnderLoadOnRealRocketMQ(t *testing.T)       { underLoad(t, onReal) }
+func TestContentOnRealRocketMQ(t *testing.T)         { content(t, onReal) }
+func TestAbortedOnRealRocketMQ(t *testing.T)         { aborted(t, onReal) }
+func TestBrokerKilledOnRealRocketMQ(t *testing.T)    { brokerKilled(t, onReal) }
+func TestRefusedOnRealRocketMQ(t *testing.T)         { refused(t, onReal) }
+func TestWrongSetupOnRealRocketMQ(t *testing.T)      { wrongSetup(t, onReal) }
+func TestOrderedGroupOnRealRocketMQ(t *testing.T)    { orderedGroup(t, onReal) }
+func TestHundredSwitchesOnRealRocketMQ(t *testing.T) { hundred(t, onReal) }

@@ -1,0 +1,131 @@
+package filter
+
+import "github.com/go-msha/msha"
+
+// queueState is an origin queue whose local queue this agent holds.
+type queueState struct {
+	queue    msha.OriginQueue
+	log      string
+	next     int64           // everything below was pulled
+	messages map[int64]place // pulled and not finished
+
+	// What ended since the last fold: it is covered for every owned term, but not as kept for it.
+	left Offsets
+	kept map[Key]*Offsets
+
+	terms   []termState // what the facts of a version say of the terms in use
+	version uint64
+}
+
+// place is a pulled message.
+type place struct {
+	buffered int32 // how often it was pulled and has not left
+	running  bool
+	flight
+}
+
+// termState is what the facts say of one term in one queue.
+type termState struct {
+	handover
+	handed    bool    // all of the hand-over is there
+	remaining Offsets // what the term has to process
+	known     bool    // it is known
+	done      *Offsets
+}
+
+// maxTerms bounds how many terms' facts are kept at hand.
+const maxTerms = 64
+
+func (s *queueState) add(off int64) {
+	p := s.messages[off]
+	p.buffered++
+	s.messages[off] = p
+}
+
+// forget takes a message out of the buffer once.
+func (s *queueState) forget(off int64) {
+	p := s.messages[off]
+	if p.buffered--; p.buffered > 0 || p.running {
+		s.messages[off] = p
+		return
+	}
+	delete(s.messages, off)
+}
+
+// ended takes a started message out of what runs and of the buffer.
+func (s *queueState) ended(off int64) (f flight, ok bool) {
+	p := s.messages[off]
+	f, ok = p.flight, p.running
+	p.running, p.flight = false, flight{}
+	if p.buffered--; p.buffered > 0 {
+		s.messages[off] = p
+	} else {
+		delete(s.messages, off)
+	}
+	return f, ok
+}
+
+// keep says that what left is not covered for a term.
+func (s *queueState) keep(k Key, off int64) {
+	if s.kept == nil {
+		s.kept = map[Key]*Offsets{}
+	}
+	if s.kept[k] == nil {
+		s.kept[k] = &Offsets{}
+	}
+	s.kept[k].Add(off, off+1)
+}
+
+// keeps tells whether what left is not covered for a term.
+func (s *queueState) keeps(k Key, off int64) bool {
+	kept := s.kept[k]
+	return kept != nil && kept.Contains(off)
+}
+
+// term is what the facts say of an owned term.
+func (t *Tracker) term(s *queueState, k Key, hash string) *termState {
+	if s.version != t.version || len(s.terms) >= maxTerms {
+		s.terms, s.version = s.terms[:0], t.version
+	}
+	for i := range s.terms {
+		if x := &s.terms[i]; x.Term == k.Term && x.Set == k.Set && x.hash == hash {
+			return x
+		}
+	}
+	x := termState{handover: handover{k, hash}, handed: t.mine.HandedOver(k, hash), done: t.mine.done[termQueue{k, s.queue}]}
+	x.remaining, x.known = t.mine.Remaining(k, hash, s.queue)
+	s.terms = append(s.terms, x)
+	return &s.terms[len(s.terms)-1]
+}
+
+// fold brings what left a queue into the facts: that is too much work to do for each message.
+func (t *Tracker) fold(s *queueState) {
+	if s.left.Empty() {
+		return
+	}
+	for _, k := range t.owned {
+		spans := s.left
+		if kept := s.kept[k]; kept != nil {
+			spans = spans.Minus(*kept)
+		}
+		for _, span := range spans {
+			t.cover(s.log, k, s.queue, span.From, span.To)
+		}
+	}
+	s.left, s.kept = s.left[:0], nil
+}
+
+func (t *Tracker) foldAll() {
+	for _, s := range t.queues {
+		t.fold(s)
+	}
+}
+
+// isDone tells whether a message is Done under an owned term.
+func (t *Tracker) isDone(k Key, o msha.Origin) bool {
+	if t.mine.Done(k, o.OriginQueue).Contains(o.Offset) {
+		return true
+	}
+	s := t.state(o.OriginQueue)
+	return s != nil && s.left.Contains(o.Offset) && !s.keeps(k, o.Offset)
+}
