@@ -36,13 +36,18 @@ func Accounts() []Account {
 	}
 }
 
-// Access lists the scenarios of a cluster with access control that knows Accounts and creates no topics by itself.
-func Access() []Scenario {
-	all := []Scenario{
+// AccessProtocol lists the scenarios of a cluster with access control that knows Accounts and creates no topics by itself.
+func AccessProtocol() []Scenario {
+	return []Scenario{
 		{name: "refused accounts", run: refusedAccounts},
 		{name: "missing rights", run: missingRights},
 		{name: "rights of a replicator", run: replicatorRights},
 	}
+}
+
+// Access adds those with client-go, which need a cluster that takes plain TCP.
+func Access() []Scenario {
+	all := AccessProtocol()
 	if !raceDetector {
 		all = append(all, Scenario{name: "client-go with credentials", run: goCredentials})
 	}
