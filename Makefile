@@ -23,13 +23,16 @@ demo-real: deps ## the same on two real RocketMQ clusters that it fetches, start
 .PHONY: test
 test: deps fetch check ## everything: needs Debian (or java, mvn, etcd and redis in PATH), installs and fetches what is missing
 	go test -race -p 2 -tags real -timeout 20m ./...
+	go test -C examples/replicator -race -tags real ./...
 	go test ./embedmq/contract ./internal/sim
+	go test -tags real -run ResidentMemory -v ./replicate
 	go test -run 'TestConformance$$' ./metastore/nacos
 	go test -tags real -run Cost -parallel 3 -v ./metastore/open
 
 .PHONY: test-embedded
 test-embedded: vet ## what needs nothing but Go
 	go test -race ./...
+	go test -C examples/replicator -race ./...
 	go test ./embedmq/contract
 
 .PHONY: test-nacos
@@ -49,11 +52,13 @@ vet: ## format and vet
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go vet -tags 'real nacos' ./...
+	go vet -C examples/replicator -tags real ./...
 
 .PHONY: check
 check: vet ## the same and staticcheck
 	cd tools && go build -o "$(MSHA_CACHE)/staticcheck" honnef.co/go/tools/cmd/staticcheck
 	"$(MSHA_CACHE)/staticcheck" -tags 'real nacos' ./...
+	cd examples/replicator && "$(MSHA_CACHE)/staticcheck" -tags real ./...
 
 .PHONY: deps
 deps: ## install a JDK, Maven, etcd and Redis where they are missing (Debian)
@@ -79,14 +84,25 @@ fetch: deps ## fetch the real servers into the cache
 	go run ./internal/realmq/fetch
 
 .PHONY: soak
-soak: deps ## many more seeds of the simulation, longer outages
+soak: deps ## many more seeds of the simulation, longer outages, copying under faults on both versions of RocketMQ
 	go test ./internal/sim -timeout 2h -sim.seeds $(SEEDS)
 	go test -race -tags real -timeout 30m -run MetastoreDown ./internal/e2e -parallel 3 -e2e.outage 60s
+	go test -tags real -timeout 1h -run ResidentMemory -v ./replicate -replicate.backlog 10737418240
+	for version in 5.4.0 4.9.7; do \
+		go test -race -tags real -timeout 30m -run 'Chaos|LostTail|Network' ./internal/copychaos -v -parallel 1 -copychaos.version $$version \
+			-copychaos.messages 200000 -copychaos.seconds 120 -copychaos.freeze 40s -copychaos.lease 15s -copychaos.partition 60s || exit 1; \
+	done
+
+.PHONY: bench
+bench: deps fetch ## measure, into bench/*.md; BENCH=copy one of them, QUICK=1 in less than four minutes each
+	@for b in $(or $(BENCH),$(notdir $(patsubst %/,%,$(wildcard bench/*/)))); do \
+		go run ./bench/$$b $(if $(QUICK),-quick) -out bench/$$b.md || exit 1; \
+	done
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for 20 s
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | cut -c6-); do \
-			echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$pkg || exit 1; \
+			echo "$$pkg $$f"; go test -C $$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime 20s . || exit 1; \
 		done; \
 	done

@@ -21,6 +21,7 @@ var (
 	ErrClosed       = errors.New("closed")              // the object was closed
 	ErrAborted      = errors.New("switch aborted")      // the switch was undone; the old owner keeps its term
 	ErrDenied       = errors.New("access denied")       // the cluster refuses the account, its signature, or a right it lacks
+	ErrGuard        = errors.New("refused by a guard")  // a switch that is possible but unwise; nothing has changed
 	ErrNotConfirmed = errors.New("fence not confirmed") // an agent of the old owner did not acknowledge the fence in time
 )
 

@@ -20,6 +20,7 @@ var composing = map[string]string{
 	"agent":          "joins a unit: route, tagging and the consumer engine for an application",
 	"manager":        "the switch and its console",
 	"examples":       "programs",
+	"bench":          "measures the composed parts",
 	"internal/sim":   "plays the decision code of several packages against each other",
 	"internal/e2e":   "tests of the composed parts",
 	"metastore/open": "picks a driver by URL",

@@ -93,12 +93,17 @@ type Router interface {
 type Replicator interface {
 	// Run copies until ctx ends, then finishes the batches in flight and returns nil; or it returns the error that made it stop.
 	Run(ctx context.Context) error
-	// Lag asks both clusters how far each queue is behind.
+	// Lag asks the origin how far each copy is behind, of the queues that this process copies. With an error, queues that could not be
+	// asked are missing.
 	Lag(ctx context.Context) ([]QueueLag, error)
-	// Pause stops copying a topic after the batch in flight; Resume continues. Neither blocks. MSHA_PROGRESS cannot be paused.
+	// Pause stops copying a topic in this process after the batch in flight; Resume continues. Neither blocks. MSHA_PROGRESS cannot be
+	// paused.
 	Pause(topic string)
 	Resume(topic string)
 }
+
+// Unknown stands where a number or a time is not known; it is never to be taken for 0.
+const Unknown = -1
 
 // QueueLag is how far one origin queue's copy in one target unit is behind.
 type QueueLag struct {
@@ -106,7 +111,29 @@ type QueueLag struct {
 	Target   string // unit
 	Copied   int64  // next origin offset to copy
 	Messages int64  // origin maximum minus Copied
-	Err      error  // why the queue is stopped, or nil
+	// Bytes estimates how much is not copied yet, bodies and properties: Messages times the mean size of what the queue's replicator copied
+	// last (about its eight last batches), or, if it has copied nothing yet, times the size of the oldest message that waits. It errs as
+	// far as what waits is of another size than that. Unknown if that message could not be read.
+	Bytes int64
+	// Age is how old the oldest message is that is not copied, 0 if none is: from the moment the origin's broker stored it to that
+	// broker's own time now, which it tells in whole seconds, so it is up to a second short. No other clock is compared (design P7). Where the
+	// account may not ask the broker for its time, Age ends at the newest message of the queue, and is a lower bound. Unknown if the
+	// message could not be read.
+	Age time.Duration
+	Err error // why the queue is stopped, or nil
+}
+
+// PendingMessages is what one broker of a unit has accepted and holds back. None of it is visible to consumers, and so none of it is copied:
+// it is lost with the site, unless the broker comes back.
+type PendingMessages struct {
+	Unit, Broker string
+	// Delayed messages wait for their time: by delay level (consumers' retries are among them), or in the timer of RocketMQ 5. For a
+	// second after a delivery, and while the broker is late with one, it errs by one for each delay level.
+	Delayed int64
+	// Half messages are transactions that were neither committed nor rolled back. RocketMQ 5 notes the ends of transactions every 3 s,
+	// so up to that long ended ones are among them.
+	Half int64
+	Err  error // why a number is Unknown, or nil
 }
 
 // SwitchPlanner turns a request into phases. Plan has no side effects and is safe for concurrent use.
@@ -122,6 +149,8 @@ type SwitchRequest struct {
 	Create         bool          `json:"create,omitempty"` // make exact rules for values that only a default or slot rule covers
 	AllowUnmanaged []string      `json:"allowUnmanaged,omitempty"`
 	Deadline       time.Duration `json:"deadline,omitempty"` // of the fence; 0: 10 s. Anyone may reopen the routes after it
+	Override       []string      `json:"override,omitempty"` // guards, by name, that must not refuse it; recorded
+	By             string        `json:"by,omitempty"`       // who asks; recorded
 }
 
 // View is what a planner may look at.
@@ -151,10 +180,24 @@ type Move struct {
 	Term   uint64   `json:"term"` // the term being ended
 }
 
-// Step is one phase of a plan or a user's own step between two phases. Do and Undo are nil for the built-in phases.
+// StepKind tells an approval from a step that runs code.
+type StepKind string
+
+// StepApproval is the kind of a step that waits until somebody approves or refuses; it needs no code.
+const StepApproval StepKind = "approval"
+
+// Step is one phase of a plan or a user's own step between two phases. The functions are nil for the built-in phases and for approvals,
+// and are found by the step's name where a plan is read from JSON. Another process may have to repeat a step that was interrupted, and to
+// undo one that it did not run.
 type Step struct {
-	Name    string                          `json:"name"`
-	Do      func(ctx context.Context) error `json:"-"`
-	Undo    func(ctx context.Context) error `json:"-"`
-	Timeout time.Duration                   `json:"timeout,omitempty"` // 0: the plan's deadline
+	Name        string        `json:"name"`
+	Kind        StepKind      `json:"kind,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`     // of each attempt, and of the condition and the compensation; 0: the plan's deadline
+	Attempts    int           `json:"attempts,omitempty"`    // how often Do is tried before the step has failed; 0: once
+	Pause       time.Duration `json:"pause,omitempty"`       // between two attempts
+	SkipOnError bool          `json:"skipOnError,omitempty"` // a step that failed is skipped and recorded; the switch goes on
+
+	Do   func(ctx context.Context) error                   `json:"-"`
+	Undo func(ctx context.Context) error                   `json:"-"` // compensates Do if the switch is aborted later; nil: nothing to do
+	Skip func(ctx context.Context) (why string, err error) `json:"-"` // asked before Do: a reason means that the step is not needed; nil: never
 }

@@ -2,6 +2,7 @@ package embedmq
 
 import (
 	"net/netip"
+	"time"
 
 	msha "github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
@@ -9,12 +10,13 @@ import (
 
 // broker is one master. Everything in it is guarded by the cluster's lock.
 type broker struct {
-	c    *Cluster
-	name string
-	addr string // stays after a kill, for the restart
-	host netip.AddrPort
-	srv  *listener // nil while killed
-	life int       // counts starts, so that leftovers of a killed server are recognized
+	c     *Cluster
+	name  string
+	addr  string // stays after a kill, for the restart
+	host  netip.AddrPort
+	srv   *listener // nil while killed
+	life  int       // counts starts, so that leftovers of a killed server are recognized
+	began time.Time // of this life
 
 	topics   map[string]*topicConfig
 	groups   map[string]*groupConfig
@@ -73,6 +75,7 @@ var brokerHandlers = map[int]func(*broker, *request) *remoting.Command{
 	remoting.ReqGetConsumeStats:         (*broker).consumeStats,
 	remoting.ReqGetTopicStats:           (*broker).topicStats,
 	remoting.ReqGetBrokerRuntimeInfo:    (*broker).runtimeInfo,
+	remoting.ReqGetBrokerConfig:         (*broker).brokerConfig,
 }
 
 // start opens the port and registers with the name server. It must not be called with the lock held.
@@ -112,7 +115,7 @@ func (b *broker) start(addr string) error {
 		if closed = b.c.closed; closed {
 			return
 		}
-		b.srv, b.host, b.addr = l, l.addr, l.addr.String()
+		b.srv, b.host, b.addr, b.began = l, l.addr, l.addr.String(), b.c.opts.Clock.Now()
 		b.members, b.producers, b.locks = map[string]*groupMembers{}, map[string]map[string]*remoting.Conn{}, map[string]map[lockKey]*lockEntry{}
 		b.c.ns.registerAll(b)
 		b.arm()

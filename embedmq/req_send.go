@@ -76,7 +76,7 @@ func (b *broker) target(r *request, h *sendHeader) (*topicConfig, *remoting.Comm
 	if bad := r.checkTopicName(h.topic, remoting.RespSystemError); bad != nil {
 		return nil, bad
 	}
-	if h.topic == scheduleTopic || h.topic == halfTopic || h.topic == "RMQ_SYS_TRANS_OP_HALF_TOPIC" {
+	if h.topic == scheduleTopic || h.topic == halfTopic || h.topic == opTopic {
 		return nil, r.fail(remoting.RespNoPermission, "Sending message to topic[%s] is forbidden.", h.topic)
 	}
 	t := b.sendTopic(h.topic, h.defaultTopic, h.defaultQueues)

@@ -81,7 +81,7 @@ func (b *broker) topicStats(r *request) *remoting.Command {
 
 // runtimeInfo serves GET_BROKER_RUNTIME_INFO with the few values that make sense in memory.
 func (b *broker) runtimeInfo(r *request) *remoting.Command {
-	body, _ := json.Marshal(map[string]any{"table": map[string]string{
+	table := map[string]string{
 		"brokerVersionDesc":        "embedded",
 		"brokerActive":             "true",
 		"commitLogMaxOffset":       itoa(b.nextPhys),
@@ -92,6 +92,12 @@ func (b *broker) runtimeInfo(r *request) *remoting.Command {
 		"pullThreadPoolQueueSize":  "0",
 		"dispatchBehindBytes":      "0",
 		"remainTransientStoreNumb": "2147483647",
-	}})
+		"bootTimestamp":            itoa(b.began.UnixMilli()),
+		"runtime":                  uptime(b.c.opts.Clock.Now().Sub(b.began)),
+		"timerCongestNum":          "0",
+		"timerOffsetBehind":        "0",
+	}
+	maps.Copy(table, b.schedulePositions())
+	body, _ := json.Marshal(map[string]any{"table": table})
 	return r.body(body)
 }

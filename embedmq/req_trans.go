@@ -45,6 +45,7 @@ func (b *broker) endTransaction(r *request) *remoting.Command {
 	default:
 		return r.ok(nil) // not decided yet
 	}
+	b.noteEnd(rec)
 	delete(b.halves, phys)
 	b.journal.keep(entryDone, nil, "offset", itoa(phys))
 	return r.ok(nil)

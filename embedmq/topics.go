@@ -41,7 +41,7 @@ func (b *broker) systemTopics() {
 	}
 	add(scheduleTopic, max(len(b.c.opts.DelayLevels), 1), permRead|permWrite)
 	add(halfTopic, 1, permRead|permWrite)
-	for _, name := range []string{"SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "RMQ_SYS_TRANS_OP_HALF_TOPIC", b.name, b.c.opts.Cluster} {
+	for _, name := range []string{"SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", opTopic, b.name, b.c.opts.Cluster} {
 		add(name, 1, permRead|permWrite)
 	}
 	add("BenchmarkTest", 1024, permRead|permWrite)
@@ -49,7 +49,7 @@ func (b *broker) systemTopics() {
 
 func (b *broker) isSystemTopic(name string) bool {
 	switch name {
-	case autoCreateTopic, scheduleTopic, halfTopic, "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+	case autoCreateTopic, scheduleTopic, halfTopic, "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", opTopic,
 		"BenchmarkTest", b.name, b.c.opts.Cluster:
 		return true
 	}

@@ -4,19 +4,23 @@ import "github.com/go-msha/msha"
 
 // Progress says how far the groups of the gaining unit are with what was handed over to a term. taken is how many of the messages that the
 // old owner had pulled and left are dealt with: processed, or found to be of another route with the same history. pending is how many
-// of what the gaining unit has pulled are still to be looked at.
-func (f *Facts) Progress(k Key, hash string) (taken, pending int64) {
+// of what the gaining unit has pulled are still to be looked at; offline is the same of groups that nobody runs there now.
+func (f *Facts) Progress(k Key, hash string, runs func(group string) bool) (taken, pending, offline int64) {
 	h := f.handed[handover{k, hash}]
 	if h == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	for gq, remaining := range h.spans {
 		g := f.Group(gq.group)
 		rest := remaining.Minus(g.Done(k, gq.queue)).Minus(g.Opens(k, gq.queue))
-		pending += rest.Below(g.Next(gq.queue)).Len()
+		if left := rest.Below(g.Next(gq.queue)).Len(); runs(gq.group) {
+			pending += left
+		} else {
+			offline += left
+		}
 		taken += remaining.Below(h.pulled[gq]).Len() - rest.Below(h.pulled[gq]).Len()
 	}
-	return taken, pending
+	return taken, pending, offline
 }
 
 // NewestAck is the highest table version anybody acknowledged in the unit's log.

@@ -148,14 +148,22 @@ func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move)
 	if err != nil {
 		return p, err
 	}
+	roster, err := c.registry.Roster(ctx)
+	if err != nil {
+		return p, err
+	}
+	runs := func(group string) bool {
+		return slices.ContainsFunc(roster.Members, func(m msha.RosterMember) bool { return m.Unit == unit && slices.Contains(m.Groups, group) })
+	}
 	err = l.read(ctx, others, func(f *filter.Facts) error {
 		for _, m := range moves {
 			set := table.Sets[m.NewSet]
 			if set.Term != m.Term+1 {
 				continue // moved again: what is left is the next switch's
 			}
-			taken, pending := f.Progress(filter.KeyOf(set), set.RemainingHash)
+			taken, pending, offline := f.Progress(filter.KeyOf(set), set.RemainingHash, runs)
 			p.Pending += pending
+			p.Offline += offline
 			p.TakenOver += taken
 		}
 		return nil

@@ -1,11 +1,24 @@
 // Package manager moves routing values between units over HTTP. A Manager is an http.Handler:
 //
 //	GET /switch?values=guangzhou            with two units: to the other one
-//	GET /switch?values=a,b&to=unit-3        create=true makes rules for values without one of their own;
-//	                                        allow-unmanaged=group overrides a guard; deadline=20s
+//	GET /switch?values=a,b&to=unit-3        create=true makes rules for values without one of their own; deadline=20s
 //	GET /switch?from=unit-2&to=unit-1       everything of a unit
+//	GET /switch?...&dry-run=true            what it would move, who would have to acknowledge, what stands in its way: a
+//	                                        switchplan.Forecast; nothing is changed
+//	GET /switch?...&override=lag-limit      a guard is passed by; allow-unmanaged=group the same for clients that do not know the
+//	                                        routes. Both are recorded with by=name
+//	POST /orders/{id}/approve?step=name     answers an approval, of any manager; by=name&note=text are recorded
+//	POST /orders/{id}/refuse?step=name      aborts the switch
+//	GET /events                             server-sent events: the switches this manager runs (switchplan.Event); task=id for one
 //	GET /routes /units /orders              the documents as JSON
 //	GET /healthz /metrics                   metrics in Prometheus text format
 //
-// Managers hold no state of their own: any number may run, and one finishes the switches another one left.
+// A refusal is answered with status 400, 404 or 409 and a Failure that says what, where and what to do. The account of a request with basic
+// authentication counts before by=name; Options.Who finds out in another way. The manager itself lets everybody in: put it behind what
+// checks passwords.
+//
+// A reader of /events that is 256 events behind is dropped: the last event says so.
+//
+// Users' own steps are given in Options.Steps. Any number of managers may run, and one finishes the switches another one left, so each needs
+// the same steps. They hold no state of their own apart from when they first saw what the least interval between two switches counts from.
 package manager

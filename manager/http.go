@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -17,36 +13,27 @@ import (
 )
 
 // Answer is the JSON answer of /switch.
-type Answer struct {
-	Task             string        `json:"task"`
-	Moved            []string      `json:"moved"`
-	TakenOver        int64         `json:"takenOver"`
-	Pending          int64         `json:"pending"` // left when the answer was made; the new owner goes on
-	PossiblyRepeated int64         `json:"possiblyRepeated"`
-	Unknown          int64         `json:"unknown"`
-	Phases           []PhaseAnswer `json:"phases"`
-	PauseMS          float64       `json:"pauseMs"`
-	DurationMS       float64       `json:"durationMs"`
-}
+type Answer = switchplan.Answer
 
 // PhaseAnswer is one phase of an Answer.
-type PhaseAnswer struct {
-	Phase      string  `json:"phase"`
-	DurationMS float64 `json:"durationMs"`
-	Note       string  `json:"note,omitempty"`
-}
+type PhaseAnswer = switchplan.PhaseAnswer
 
 // Failure is the JSON answer of a request that failed.
 type Failure struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
 	Task  string `json:"task,omitempty"` // if a switch was begun
+	// Report is what a switch had done until it failed.
+	Report *Answer `json:"report,omitempty"`
 }
 
 func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /switch", m.serveSwitch)
 	mux.HandleFunc("POST /switch", m.serveSwitch)
+	mux.HandleFunc("POST /orders/{id}/approve", m.serveDecision(m.Approve))
+	mux.HandleFunc("POST /orders/{id}/refuse", m.serveDecision(m.Refuse))
+	mux.HandleFunc("GET /events", m.serveEvents)
 	mux.HandleFunc("GET /routes", document(func(ctx context.Context) (any, error) {
 		t, err := m.tables.Current(ctx)
 		if err != nil {
@@ -64,72 +51,6 @@ func (m *Manager) routes() *http.ServeMux {
 // ServeHTTP implements http.Handler.
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
 
-func (m *Manager) serveSwitch(w http.ResponseWriter, r *http.Request) {
-	req, err := parseRequest(r.URL.Query())
-	if err != nil {
-		fail(w, http.StatusBadRequest, "", err)
-		return
-	}
-	// The switch goes on if the client goes away: half-way is no place to stop.
-	report, status, err := m.run(context.WithoutCancel(r.Context()), req)
-	if err != nil {
-		fail(w, status, report.Task, err)
-		return
-	}
-	reply(w, http.StatusOK, answer(report))
-}
-
-// parseRequest refuses parameters it does not know: a misspelt one must not be ignored.
-func parseRequest(q url.Values) (req msha.SwitchRequest, err error) {
-	known := []string{"values", "from", "to", "create", "allow-unmanaged", "deadline"}
-	for name, values := range q {
-		if !slices.Contains(known, name) {
-			return req, msha.Errorf("switch.request", name, "known parameters: "+strings.Join(known, ", "), "%w: unknown parameter", msha.ErrInvalid)
-		}
-		if name != "values" && name != "allow-unmanaged" && len(values) > 1 {
-			return req, msha.Errorf("switch.request", name, "give it once", "%w: repeated parameter", msha.ErrInvalid)
-		}
-	}
-	req.From, req.To = q.Get("from"), q.Get("to")
-	req.Values, req.AllowUnmanaged = split(q["values"]), split(q["allow-unmanaged"])
-	if s := q.Get("create"); s != "" {
-		if req.Create, err = strconv.ParseBool(s); err != nil {
-			return req, msha.Errorf("switch.request", "create="+s, "use true or false", "%w: not a truth value", msha.ErrInvalid)
-		}
-	}
-	if s := q.Get("deadline"); s != "" {
-		if req.Deadline, err = time.ParseDuration(s); err != nil || req.Deadline <= 0 {
-			return req, msha.Errorf("switch.request", "deadline="+s, "use a duration like 10s", "%w: not a positive duration", msha.ErrInvalid)
-		}
-	}
-	return req, nil
-}
-
-// split takes lists apart; spaces around a name do not count.
-func split(lists []string) (out []string) {
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-func answer(r *switchplan.Report) Answer {
-	a := Answer{
-		Task: r.Task, Moved: r.Moved, TakenOver: r.TakenOver, Pending: r.Pending, PossiblyRepeated: r.PossiblyRepeated, Unknown: r.Unknown,
-		PauseMS: ms(r.Pause), DurationMS: ms(r.Duration),
-	}
-	for _, p := range r.Phases {
-		a.Phases = append(a.Phases, PhaseAnswer{Phase: p.Phase, DurationMS: ms(p.Duration), Note: p.Note})
-	}
-	return a
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
 // planStatus is the status of a request that could not be planned.
 func planStatus(err error) int {
 	switch {
@@ -146,7 +67,8 @@ func planStatus(err error) int {
 // runStatus is the status of a switch that failed; what is missing then is not what the client named.
 func runStatus(err error) int {
 	switch {
-	case errors.Is(err, msha.ErrBusy), errors.Is(err, msha.ErrConflict), errors.Is(err, msha.ErrUnmanaged):
+	case errors.Is(err, msha.ErrBusy), errors.Is(err, msha.ErrConflict), errors.Is(err, msha.ErrUnmanaged), errors.Is(err, msha.ErrGuard),
+		errors.Is(err, switchplan.ErrRefused):
 		return http.StatusConflict
 	case errors.Is(err, msha.ErrNotConfirmed), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
@@ -157,7 +79,11 @@ func runStatus(err error) int {
 }
 
 func fail(w http.ResponseWriter, status int, task string, err error) {
-	f := Failure{Error: err.Error(), Task: task}
+	failWith(w, status, Failure{Task: task}, err)
+}
+
+func failWith(w http.ResponseWriter, status int, f Failure, err error) {
+	f.Error = err.Error()
 	var op *msha.OpError
 	if errors.As(err, &op) {
 		f.Hint = op.Hint

@@ -16,16 +16,18 @@ import (
 
 // Options of New. The zero value is valid.
 type Options struct {
-	Planner         msha.SwitchPlanner // nil: switchplan.Planner
-	Steps           []msha.Step        // users' own steps, with the phase they come after in the same position of After
-	After           []string           // phases of Steps
-	GateWindow      time.Duration      // G of the agents; 0: 30 s
-	Poll            time.Duration      // between two looks at acknowledgements and progress; 0: 10 ms
-	TakeOverTimeout time.Duration      // how long /switch waits for the last phase; 0: 30 s
-	ResumeAfter     time.Duration      // an order unchanged for so long is finished by this manager; 0: 3 s
-	CloseTimeout    time.Duration      // how long Close waits for running switches before it cuts them short; 0: 10 s
-	Access          msha.AccessFunc    // account and TLS of each unit's cluster; nil: no account, plain TCP
-	Logger          *slog.Logger       // nil: slog.Default()
+	Planner         msha.SwitchPlanner         // nil: switchplan.Planner
+	Steps           []msha.Step                // users' own steps, with the phase they come after in the same position of After
+	After           []string                   // phases, or earlier steps, of Steps; "": the step is in no plan made here, only its code is known
+	Guards          switchplan.Guards          // what refuses a switch that is possible but unwise
+	GateWindow      time.Duration              // G of the agents; 0: 30 s
+	Poll            time.Duration              // between two looks at acknowledgements and progress; 0: 10 ms
+	TakeOverTimeout time.Duration              // how long /switch waits for the last phase; 0: 30 s
+	ResumeAfter     time.Duration              // an order unchanged for so long is finished by this manager; 0: 3 s
+	CloseTimeout    time.Duration              // how long Close waits for running switches before it cuts them short; 0: 10 s
+	Who             func(*http.Request) string // who is behind a request, for the records; nil: basic authentication, by=…, or the address
+	Access          msha.AccessFunc            // account and TLS of each unit's cluster; nil: no account, plain TCP
+	Logger          *slog.Logger               // nil: slog.Default()
 	Observer        switchplan.Observer
 }
 
@@ -61,6 +63,7 @@ type Manager struct {
 	executor *switchplan.Executor
 	mux      *http.ServeMux
 	count    metrics
+	events   *switchplan.Stream
 
 	ctx    context.Context // ends when Close cuts switches short
 	cancel context.CancelFunc
@@ -77,7 +80,7 @@ func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error
 	if store == nil || len(opts.Steps) != len(opts.After) {
 		return nil, msha.Errorf("manager.new", "", "", "%w: a store is required, and a phase for each step", msha.ErrInvalid)
 	}
-	m := &Manager{store: store, opts: opts, tables: &tables{store}, registry: &registry{store}, count: metrics{finished: map[string]int64{}}}
+	m := &Manager{store: store, opts: opts, tables: &tables{store}, registry: &registry{store}, count: metrics{finished: map[string]int64{}}, events: switchplan.NewStream()}
 	if _, err := m.tables.Current(ctx); err != nil {
 		return nil, err
 	}
@@ -94,7 +97,7 @@ func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error
 	m.executor, err = switchplan.New(&switchplan.Options{
 		Store: store, Tables: m.tables, Edits: edits{}, Registry: m.registry, Cluster: m.clusters, Facts: m.clusters,
 		Manager: m.id, Steps: steps, GateWindow: opts.GateWindow, Poll: opts.Poll, TakeOverTimeout: opts.TakeOverTimeout,
-		ResumeAfter: opts.ResumeAfter, Logger: opts.Logger, Observer: opts.Observer,
+		ResumeAfter: opts.ResumeAfter, Guards: opts.Guards, Logger: opts.Logger, Observer: opts.Observer, Events: m.events,
 	})
 	if err != nil {
 		m.clusters.close()
@@ -115,7 +118,49 @@ func (m *Manager) Switch(ctx context.Context, req msha.SwitchRequest) (*switchpl
 	return report, err
 }
 
-func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (report *switchplan.Report, status int, err error) {
+// Plan says what Switch would do, steps of Options included, without doing any of it. It may be changed, kept as JSON
+// (switchplan.EncodePlan) and given to Run.
+func (m *Manager) Plan(ctx context.Context, req msha.SwitchRequest) (*msha.Plan, error) {
+	return m.plan(ctx, req)
+}
+
+// Run runs a plan as Switch does.
+func (m *Manager) Run(ctx context.Context, plan *msha.Plan) (*switchplan.Report, error) {
+	report, _, err := m.guarded(ctx, func(context.Context) (*msha.Plan, error) { return plan, nil })
+	return report, err
+}
+
+// DryRun plans a switch and says what it would move and what stands in its way, as /switch?dry-run=true does. Nothing is changed.
+func (m *Manager) DryRun(ctx context.Context, req msha.SwitchRequest) (*switchplan.Forecast, error) {
+	forecast, _, err := m.dryRun(ctx, req)
+	return forecast, err
+}
+
+func (m *Manager) dryRun(ctx context.Context, req msha.SwitchRequest) (*switchplan.Forecast, int, error) {
+	plan, err := m.plan(ctx, req)
+	if err != nil {
+		return nil, planStatus(err), err
+	}
+	forecast, err := m.executor.DryRun(ctx, plan)
+	return forecast, runStatus(err), err
+}
+
+// Approve answers a step of a running switch, of any manager: see switchplan's Executor.Approve.
+func (m *Manager) Approve(ctx context.Context, order, step, by, note string) error {
+	return m.executor.Approve(ctx, order, step, by, note)
+}
+
+// Refuse is Approve with the answer no.
+func (m *Manager) Refuse(ctx context.Context, order, step, by, note string) error {
+	return m.executor.Refuse(ctx, order, step, by, note)
+}
+
+func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (*switchplan.Report, int, error) {
+	return m.guarded(ctx, func(ctx context.Context) (*msha.Plan, error) { return m.plan(ctx, req) })
+}
+
+// guarded runs a plan unless the manager is closed, and counts it.
+func (m *Manager) guarded(ctx context.Context, make func(context.Context) (*msha.Plan, error)) (report *switchplan.Report, status int, err error) {
 	report = &switchplan.Report{}
 	m.mu.Lock()
 	if m.closed {
@@ -142,7 +187,7 @@ func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (report *swit
 			c.duration += time.Since(begun)
 		})
 	}()
-	plan, err := m.plan(ctx, req)
+	plan, err := make(ctx)
 	if err != nil {
 		return report, planStatus(err), err
 	}
@@ -172,6 +217,9 @@ func (m *Manager) plan(ctx context.Context, req msha.SwitchRequest) (*msha.Plan,
 		return nil, err
 	}
 	for i, step := range m.opts.Steps {
+		if m.opts.After[i] == "" {
+			continue
+		}
 		if err := switchplan.InsertAfter(plan, m.opts.After[i], step); err != nil {
 			return nil, err
 		}
@@ -211,6 +259,7 @@ func (m *Manager) Close() error {
 	m.wg.Wait()
 	cut.Stop()
 	m.cancel()
+	m.events.Close()
 	m.clusters.close()
 	return nil
 }

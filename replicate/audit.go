@@ -27,7 +27,7 @@ func Audit(ctx context.Context, origin string, store msha.MetaStore, o *AuditOpt
 	if err := opts.validate(origin); err != nil {
 		return nil, err
 	}
-	a := &audit{origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
+	a := &audit{origin: origin, store: store, opts: opts, history: newHistory(origin, store), sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
 	defer a.sites.Close()
 	if err := a.plan(ctx); ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -39,11 +39,12 @@ func Audit(ctx context.Context, origin string, store msha.MetaStore, o *AuditOpt
 
 // audit is one call of Audit.
 type audit struct {
-	origin string
-	store  msha.MetaStore
-	opts   AuditOptions
-	sites  *remoting.Sites
-	queues []*auditQueue // in the order of the report
+	origin  string
+	store   msha.MetaStore
+	opts    AuditOptions
+	sites   *remoting.Sites
+	history *history
+	queues  []*auditQueue // in the order of the report
 
 	mu       sync.Mutex
 	report   *AuditReport

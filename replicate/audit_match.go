@@ -38,6 +38,7 @@ func (s span) clip(from, to int64) span { return span{max(s.From, from), min(s.T
 // finds the original of each copy. Its memory is the holes and the listed findings.
 type matcher struct {
 	*QueueAudit
+	in     *msha.Incarnations
 	within AuditRange // To is set
 	batch  int        // the longest repetition that passes as a repeated batch
 	listed int
@@ -51,7 +52,7 @@ const (
 	detailOriginal     = "the original expired"
 	detailCopy         = "the copy expired"
 	detailPerhaps      = "the copy expired or is missing: what follows expired copies can be a repeated batch"
-	detailIncarnation  = "the copy is of another incarnation of the queue, whose originals are gone"
+	detailLost         = "the copy is of a message that the origin has lost"
 )
 
 // identify finds the origin offset of a copy. wanted is false if there is nothing to compare it with; then that is reported already.
@@ -63,21 +64,19 @@ func (m *matcher) identify(c *remoting.Message) (offset int64, wanted bool) {
 		foreign = "it has no origin"
 	case err != nil:
 		foreign = err.Error()
-	case o.OriginQueue == m.Queue:
+	case m.in.At(m.Queue, o.Offset) == o.OriginQueue:
 		return o.Offset, o.Offset >= m.within.From && o.Offset < m.within.To
-	default:
-		queue := o.OriginQueue
-		queue.Incarnation = m.Queue.Incarnation
-		if queue != m.Queue {
-			foreign = "it is a copy of " + o.String()
-		}
+	case m.in.At(o.OriginQueue, 0) != m.in.At(m.Queue, 0):
+		foreign = "it is a copy of " + o.String()
+	case o.Incarnation > m.in.Newest(m.Queue):
+		foreign = "it is of an incarnation that nobody has raised: " + o.String()
 	}
 	if foreign != "" {
 		m.foreign(c, -1, foreign)
 		return 0, false
 	}
-	m.found(Expired, Finding{o.Offset, o.Offset + 1, c.QueueOffset, detailIncarnation}, m.listed)
-	m.copiesLost()
+	m.endRun()
+	m.found(Lost, Finding{o.Offset, o.Offset + 1, c.QueueOffset, detailLost}, m.listed)
 	return 0, false
 }
 

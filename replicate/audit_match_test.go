@@ -228,18 +228,24 @@ func TestAuditSaysWhatExpired(t *testing.T) {
 		q = streams{origin: ms, replica: replica, replicaMin: 20, batch: 2}.compare(t, nil)
 		requireFound(t, q, map[FindingKind][]int64{Expired: seq(0, 3), Missing: seq(6, 20)})
 	})
-	t.Run("an older incarnation", func(t *testing.T) {
-		replica := copiesOf(ms)
-		newer := auditFrom
-		newer.Incarnation = 1
-		for i, c := range replica {
-			c.Properties[msha.PropertyOrigin] = msha.Origin{OriginQueue: newer, Offset: int64(i)}.Encode()
-		}
-		q := streams{origin: ms, replica: append(copiesOf(ms[:8]), replica...)}
-		got := q.compare(t, func(m *matcher) *matcher { m.Queue.Incarnation = 1; return m })
-		requireFound(t, got, map[FindingKind][]int64{Expired: seq(0, 8)})
-		require.EqualValues(t, 40, got.Compared)
-	})
+}
+
+func TestAuditAcrossALoss(t *testing.T) {
+	ms := originals(0, 40)
+	raised := &msha.Incarnations{Queues: []msha.RaisedQueue{{Queue: auditFrom, Raised: []msha.Raised{{From: 8}}}}}
+	replica := append(copiesOf(ms[:8]), copiesOf(originals(8, 4))...) // four that were lost
+	for i, c := range copiesOf(ms[8:]) {
+		c.Properties[msha.PropertyOrigin] = msha.Origin{OriginQueue: raised.At(auditFrom, 8), Offset: int64(8 + i)}.Encode()
+		replica = append(replica, c)
+	}
+	got := streams{origin: ms, replica: replica}.compare(t, func(m *matcher) *matcher { m.in = raised; return m })
+	requireFound(t, got, map[FindingKind][]int64{Lost: seq(8, 12)})
+	require.EqualValues(t, 40, got.Compared)
+	require.Equal(t, auditFrom, got.Queue)
+	got = streams{origin: ms, replica: append(replica[:12:12], replica[13:]...)}.compare(t, func(m *matcher) *matcher { m.in = raised; return m })
+	requireFound(t, got, map[FindingKind][]int64{Lost: seq(8, 12), Missing: {8}})
+	got = streams{origin: ms, replica: replica[12:]}.compare(t, nil)
+	require.EqualValues(t, 32, got.Findings[Foreign].Count, "nobody has raised it")
 }
 
 func TestAuditCountsWhatItDoesNotList(t *testing.T) {

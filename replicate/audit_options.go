@@ -26,7 +26,7 @@ type AuditOptions struct {
 	Resume   *AuditReport                    // of an audit that did not finish: go on where it ended; nil: begin
 	Page     int                             // most messages in one pull; 0: 256
 	Parallel int                             // queues read at a time, each with one page of either side in memory, of at most 2 MiB unless a message is larger; 0: 4
-	Batch    int                             // longest stretch of copies that passes as a repeated batch, as the replicators' BatchMessages; 0: 256; negative: none, each repetition is Doubled
+	Batch    int                             // longest stretch of copies that passes as a repeated batch, as the replicators' BatchMessages; 0: 4096; negative: none, each repetition is Doubled
 	Listed   int                             // findings listed per queue and kind, all are counted; 0: 100
 	Patience time.Duration                   // how long a queue is tried that cannot be read, then it has Err; 0: until ctx ends
 	Progress func(*AuditReport)              // called now and then and at the end, one call at a time, with a report that can be stored and resumed; nil: not called
@@ -49,7 +49,7 @@ func (o *AuditOptions) withDefaults() AuditOptions {
 		d.Parallel = 4
 	}
 	if d.Batch == 0 {
-		d.Batch = 256
+		d.Batch = defaultBatch
 	}
 	d.Batch = max(d.Batch, 0)
 	if d.Listed <= 0 {
@@ -96,7 +96,6 @@ func (o *AuditOptions) validate(origin string) error {
 }
 
 func (o *AuditOptions) within(q msha.OriginQueue) AuditRange {
-	q.Incarnation = 0
 	r := o.Ranges[q]
 	if r.To == 0 {
 		r.To = math.MaxInt64

@@ -22,6 +22,7 @@ type auditQueue struct {
 	log            *slog.Logger
 	publish        func(*QueueAudit) // takes a copy for the report if one is due
 	result         QueueAudit
+	history        *history
 	match          *matcher
 	window         []*remoting.Message // of the origin, offsets without a hole
 	settled        bool                // the origin had its time to show messages
@@ -39,7 +40,10 @@ func (a *auditQueue) run(ctx context.Context) error {
 			return err
 		}
 	}
-	a.match = &matcher{QueueAudit: &a.result, within: a.opts.within(a.result.Queue), batch: a.opts.Batch, listed: a.opts.Listed}
+	if err := a.try(ctx, a.history.refresh); err != nil { // after the end of the replica queue was taken
+		return err
+	}
+	a.match = &matcher{QueueAudit: &a.result, in: a.history.now(), within: a.opts.within(a.result.Queue), batch: a.opts.Batch, listed: a.opts.Listed}
 	for p.Next < p.End {
 		var page []*remoting.Message
 		err := a.try(ctx, func(ctx context.Context) (err error) {
@@ -78,29 +82,8 @@ func (a *auditQueue) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if last > first {
-		tail, err := a.remote.Pull(ctx, remoting.PullRequest{Queue: a.target, Group: readerGroup, Offset: max(first, last-incarnationLook), MaxBytes: auditPageBytes})
-		if err != nil {
-			return err
-		}
-		a.result.Queue.Incarnation = incarnation(a.result.Queue, tail.Messages)
-	}
 	a.result.Position = AuditPosition{Begun: true, Next: first, End: last, OriginMin: low, OriginEnd: end, Lost: first > 0}
 	return nil
-}
-
-// incarnationLook is how many of the last copies are looked at for the incarnation: the very last may be no copy.
-const incarnationLook = 8
-
-// incarnation is the highest one that copies of a queue name.
-func incarnation(of msha.OriginQueue, copies []*remoting.Message) (n int64) {
-	for _, c := range copies {
-		o, err := msha.ParseOrigin(c.Properties[msha.PropertyOrigin])
-		if of.Incarnation = o.Incarnation; err == nil && o.OriginQueue == of {
-			n = max(n, o.Incarnation)
-		}
-	}
-	return n
 }
 
 var errTailGone = errors.New("the replica queue gives nothing at an offset that it held when the audit began")

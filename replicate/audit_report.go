@@ -26,6 +26,7 @@ const (
 const (
 	Repeated FindingKind = "repeated" // a batch stored a second time, as after the kill of a replicator; consumers see it once
 	Expired  FindingKind = "expired"  // the original or the copy is no longer kept, so they were not compared
+	Lost     FindingKind = "lost"     // the origin lost the message after it was copied, and uses its offset again (msha.Incarnations)
 )
 
 // Differences lists the kinds that make a copy inexact, in the order of a verdict.
@@ -64,7 +65,7 @@ type Findings struct {
 
 // QueueAudit is the result for one origin queue and one target.
 type QueueAudit struct {
-	Queue    msha.OriginQueue         `json:"queue"` // of the incarnation that was compared
+	Queue    msha.OriginQueue         `json:"queue"` // incarnation 0
 	Target   string                   `json:"target"`
 	Replica  string                   `json:"replica"`         // topic/broker/id of the replica queue
 	Compared int64                    `json:"compared"`        // origin messages whose copy was compared with them
@@ -96,7 +97,7 @@ func (r *AuditReport) Count(kinds ...FindingKind) (n int64) {
 	return n
 }
 
-// Exact reports whether every queue was read and nothing differs. What expired, is repeated or is not copied yet is no difference; the
+// Exact reports whether every queue was read and nothing differs. What expired, was lost by the origin, is repeated or is not copied yet is no difference; the
 // verdict has it.
 func (r *AuditReport) Exact() bool { return r.Finished && r.Count(Differences()...) == 0 }
 
@@ -111,9 +112,9 @@ func (r *AuditReport) Verdict() string {
 			unread++
 		}
 	}
-	return fmt.Sprintf("audit: %d compared, %d missing, %d doubled, %d swapped, %d altered, %d foreign; %d repeated, %d expired, %d not copied yet, %d of %d queues not finished",
+	return fmt.Sprintf("audit: %d compared, %d missing, %d doubled, %d swapped, %d altered, %d foreign; %d repeated, %d expired, %d lost by the origin, %d not copied yet, %d of %d queues not finished",
 		compared, r.Count(Missing), r.Count(Doubled), r.Count(Swapped), r.Count(AlteredBody, AlteredProperty, AlteredFlag), r.Count(Foreign),
-		r.Count(Repeated), r.Count(Expired), pending, unread, len(r.Queues))
+		r.Count(Repeated), r.Count(Expired), r.Count(Lost), pending, unread, len(r.Queues))
 }
 
 func (r *AuditReport) clone() *AuditReport {
@@ -143,7 +144,7 @@ func (q *QueueAudit) found(k FindingKind, f Finding, limit int) {
 	}
 	all := q.Findings[k]
 	all.Count += f.To - f.From
-	if n := len(all.List); n > 0 && f.From >= 0 && all.List[n-1].To == f.From && all.List[n-1].Detail == f.Detail && (k == Missing || k == Expired) {
+	if n := len(all.List); n > 0 && f.From >= 0 && all.List[n-1].To == f.From && all.List[n-1].Detail == f.Detail && (k == Missing || k == Expired || k == Lost) {
 		all.List[n-1].To = f.To
 	} else if n < limit {
 		all.List = append(all.List, f)

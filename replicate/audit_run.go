@@ -13,7 +13,7 @@ import (
 // queue prepares the comparison of one queue, where a report to resume has left it.
 func (a *audit) queue(target string, source, replica remoting.Queue, origin, remote *remoting.Cluster) *auditQueue {
 	q := &auditQueue{
-		source: source, target: replica, origin: origin, remote: remote, opts: &a.opts,
+		source: source, target: replica, origin: origin, remote: remote, opts: &a.opts, history: a.history,
 		result: QueueAudit{
 			Queue:  msha.OriginQueue{Unit: a.origin, Broker: source.Broker, Topic: source.Topic, Queue: source.ID},
 			Target: target, First: -1, Last: -1, Findings: map[FindingKind]Findings{},
@@ -24,9 +24,7 @@ func (a *audit) queue(target string, source, replica remoting.Queue, origin, rem
 	}
 	if a.opts.Resume != nil {
 		for _, old := range a.opts.Resume.Queues {
-			queue := old.Queue
-			queue.Incarnation = 0
-			if queue == q.result.Queue && old.Target == target && old.Replica == q.result.Replica {
+			if old.Queue == q.result.Queue && old.Target == target && old.Replica == q.result.Replica {
 				q.result = old.clone()
 			}
 		}

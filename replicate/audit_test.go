@@ -194,7 +194,7 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 	require.True(t, report.Finished)
 	require.EqualValues(t, 96, q.Compared)
 	require.EqualValues(t, 1, q.Pending)
-	require.Equal(t, "audit: 96 compared, 3 missing, 10 doubled, 1 swapped, 4 altered, 1 foreign; 5 repeated, 0 expired, 1 not copied yet, 0 of 1 queues not finished", report.Verdict())
+	require.Equal(t, "audit: 96 compared, 3 missing, 10 doubled, 1 swapped, 4 altered, 1 foreign; 5 repeated, 0 expired, 0 lost by the origin, 1 not copied yet, 0 of 1 queues not finished", report.Verdict())
 	require.Equal(t, []Finding{{20, 21, 20, `"KEYS": "k", the copy has none; "user": "ü20", the copy has "another"`}}, q.Findings[AlteredProperty].List)
 	require.Equal(t, []Finding{{40, 41, 41, "it stands behind offset 41"}}, q.Findings[Swapped].List)
 	require.Equal(t, []Finding{{50, 53, -1, ""}}, q.Findings[Missing].List)

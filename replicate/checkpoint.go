@@ -24,7 +24,19 @@ type checkpoint struct {
 
 type position struct {
 	Origin remoting.Queue `json:"origin"`
-	Next   int64          `json:"next"` // origin offset
+	mark
+}
+
+// mark is how far an origin queue is copied.
+type mark struct {
+	Next        int64 `json:"next"`                  // origin offset to copy next
+	Incarnation int64 `json:"incarnation,omitempty"` // of the message before it
+}
+
+// last is the message before the mark.
+func (m mark) last(of msha.OriginQueue) msha.Origin {
+	of.Incarnation = m.Incarnation
+	return msha.Origin{OriginQueue: of, Offset: m.Next - 1}
 }
 
 func checkpointKey(origin, target string) string {
@@ -42,31 +54,28 @@ func parseCheckpoint(key string, value []byte) (checkpoint, error) {
 	return c, nil
 }
 
-func (c checkpoint) find(q remoting.Queue) (int64, bool) {
+func (c checkpoint) find(q remoting.Queue) (mark, bool) {
 	for _, p := range c.Positions {
 		if p.Origin == q {
-			return p.Next, true
+			return p.mark, true
 		}
 	}
-	return 0, false
+	return mark{}, false
 }
 
 // with returns the checkpoint with newer positions; changed is false if all were known.
-func (c checkpoint) with(newer map[remoting.Queue]int64) (out checkpoint, changed bool) {
-	left := make(map[remoting.Queue]int64, len(newer))
-	for q, next := range newer {
-		left[q] = next
-	}
+func (c checkpoint) with(newer map[remoting.Queue]mark) (out checkpoint, changed bool) {
+	left := maps.Clone(newer)
 	for _, p := range c.Positions {
-		if next, ok := left[p.Origin]; ok {
-			changed = changed || next != p.Next
-			p.Next = next
+		if m, ok := left[p.Origin]; ok {
+			changed = changed || m != p.mark
+			p.mark = m
 			delete(left, p.Origin)
 		}
 		out.Positions = append(out.Positions, p)
 	}
-	for q, next := range left {
-		out.Positions = append(out.Positions, position{q, next})
+	for q, m := range left {
+		out.Positions = append(out.Positions, position{q, m})
 		changed = true
 	}
 	return out, changed
@@ -76,13 +85,13 @@ func (c checkpoint) with(newer map[remoting.Queue]int64) (out checkpoint, change
 func (r *Replicator) saveCheckpoints(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkpointTimeout)
 	defer cancel()
-	byTarget := map[string]map[remoting.Queue]int64{}
+	byTarget := map[string]map[remoting.Queue]mark{}
 	for _, p := range r.list("") {
-		if next, located, _ := p.state(); located && p.turn.look() != doubt { // not after a freeze: another process may be further
+		if m, ok := p.stored(); ok {
 			if byTarget[p.unit] == nil {
-				byTarget[p.unit] = map[remoting.Queue]int64{}
+				byTarget[p.unit] = map[remoting.Queue]mark{}
 			}
-			byTarget[p.unit][p.source] = next
+			byTarget[p.unit][p.source] = m
 		}
 	}
 	for unit, positions := range byTarget {
@@ -98,7 +107,7 @@ func (r *Replicator) saveCheckpoints(ctx context.Context) {
 	}
 }
 
-func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions map[remoting.Queue]int64) error {
+func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions map[remoting.Queue]mark) error {
 	return msha.Update(ctx, r.store, key, func(doc msha.Document) ([]byte, error) {
 		old, err := parseCheckpoint(key, doc.Value)
 		if err != nil {
@@ -113,13 +122,13 @@ func (r *Replicator) saveCheckpoint(ctx context.Context, key string, positions m
 }
 
 // loadCheckpoint finds the position of one queue; ok is false if none was stored.
-func (r *Replicator) loadCheckpoint(ctx context.Context, unit string, q remoting.Queue) (next int64, ok bool, err error) {
+func (r *Replicator) loadCheckpoint(ctx context.Context, unit string, q remoting.Queue) (m mark, ok bool, err error) {
 	c, err := r.readCheckpoint(ctx, unit)
 	if err != nil {
-		return 0, false, err
+		return mark{}, false, err
 	}
-	next, ok = c.find(q)
-	return next, ok, nil
+	m, ok = c.find(q)
+	return m, ok, nil
 }
 
 // readCheckpoint gives the stored positions of one target; an empty one if there are none.

@@ -23,21 +23,8 @@ func (r *Replicator) list(topic string) []*pipe {
 	return out
 }
 
-// Lag asks the origin how far each copy is behind, of the queues that this process copies. A queue that stopped has Err set.
-func (r *Replicator) Lag(ctx context.Context) ([]msha.QueueLag, error) {
-	var out []msha.QueueLag
-	for _, p := range r.list("") {
-		high, err := p.origin().MaxOffset(ctx, p.source)
-		if err != nil {
-			return out, err
-		}
-		next, _, stopped := p.state()
-		out = append(out, msha.QueueLag{Queue: p.from, Target: p.unit, Copied: next, Messages: max(high-next, 0), Err: stopped})
-	}
-	return out, nil
-}
-
-// Pause stops copying a topic after the batch in flight; Resume continues. The facts log cannot be paused.
+// Pause stops copying a topic in this process after the batch in flight; Resume continues. The other processes of the origin are not told,
+// and take their state along when work moves: pause all of them to pause a topic. The facts log cannot be paused.
 func (r *Replicator) Pause(topic string) { r.setPaused(topic, true) }
 
 // Resume continues a paused topic.
@@ -97,6 +84,9 @@ func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64
 	if origin == nil {
 		return nil, nil
 	}
+	if err := r.history.refresh(ctx); err != nil {
+		return nil, err
+	}
 	units, err := readUnits(ctx, r.store)
 	if err != nil {
 		return nil, err
@@ -112,7 +102,11 @@ func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64
 			return nil, err
 		}
 		for _, u := range r.targets(units) {
-			goals[pipeKey{u.Name, q}] = end
+			key := pipeKey{u.Name, q}
+			if next, located, err := r.position(key); located && next > end && err == nil {
+				return nil, nil // the origin does not show what was copied: it has lost it, perhaps, and the pipe is about to find out
+			}
+			goals[key] = end
 		}
 	}
 	return goals, nil
@@ -121,21 +115,26 @@ func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64
 // reached removes the goals that this process's pipes have reached, and reports whether none is left.
 func (r *Replicator) reached(goals map[pipeKey]int64) (bool, error) {
 	for key, goal := range goals {
-		r.mu.Lock()
-		p := r.pipes[key]
-		r.mu.Unlock()
-		if p == nil {
-			continue
-		}
-		next, located, err := p.state()
+		next, located, err := r.position(key)
 		if isFinal(err) {
 			return false, err
 		}
-		if located && next >= goal {
+		if located && err == nil && next >= goal {
 			delete(goals, key)
 		}
 	}
 	return len(goals) == 0, nil
+}
+
+// position is the state of a pipe; not located if this process has none.
+func (r *Replicator) position(key pipeKey) (next int64, located bool, err error) {
+	r.mu.Lock()
+	p := r.pipes[key]
+	r.mu.Unlock()
+	if p == nil {
+		return 0, false, nil
+	}
+	return p.state()
 }
 
 // reachedElsewhere removes the goals that the tails of replica queues show to be reached, where another process copies. What cannot be
@@ -158,7 +157,7 @@ func (r *Replicator) reachedElsewhere(ctx context.Context, goals map[pipeKey]int
 		if !ok {
 			continue
 		}
-		if tail, _, err := lastCopy(ctx, remote, target, r.opts.BatchMessages); err == nil && nextOf(tail) >= goal {
+		if tail, _, err := lastCopy(ctx, remote, target, r.opts.BatchMessages); err == nil && nextOf(tail, r.history.now()) >= goal {
 			delete(goals, key)
 		}
 	}

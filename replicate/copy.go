@@ -1,7 +1,9 @@
 package replicate
 
 import (
+	"bytes"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/go-msha/msha"
@@ -15,12 +17,19 @@ var dropped = map[string]bool{
 	"__CRC32#":         true, // the checksum of the stored properties, which the target makes anew
 }
 
+func isDropped(name []byte) bool {
+	return dropped[string(name)] || bytes.HasPrefix(name, []byte("TIMER_"))
+}
+
+// keptFlags are those that say how to read the body and the tags.
+const keptFlags = remoting.SysCompressed | remoting.SysCompressionMask | remoting.SysMultiTags
+
 // copyOf is the message stored in the replica queue: body, flag, compression, keys, tags, UNIQ_KEY and user properties as they are, and
 // the identity.
 func copyOf(m *remoting.Message, from msha.OriginQueue, replica string) *remoting.Message {
 	props := maps.Clone(m.Properties)
 	for name := range props {
-		if dropped[name] || strings.HasPrefix(name, "TIMER_") {
+		if isDropped([]byte(name)) {
 			delete(props, name)
 		}
 	}
@@ -29,7 +38,7 @@ func copyOf(m *remoting.Message, from msha.OriginQueue, replica string) *remotin
 	}
 	props[msha.PropertyOrigin] = msha.Origin{OriginQueue: from, Offset: m.QueueOffset}.Encode()
 	return &remoting.Message{
-		Topic: replica, Flag: m.Flag, SysFlag: m.SysFlag & (remoting.SysCompressed | remoting.SysCompressionMask | remoting.SysMultiTags),
+		Topic: replica, Flag: m.Flag, SysFlag: m.SysFlag & keptFlags,
 		Body: m.Body, Properties: props, BornTimestamp: m.BornTimestamp,
 	}
 }
@@ -50,31 +59,65 @@ const maxBatch = 4 << 20
 
 func fitsBatch(m *remoting.Message) bool { return m.SysFlag == 0 && itemSize(m) <= maxBatch }
 
-// batches cuts messages into sends: a batch item has no compression flag, so a compressed message goes alone; so does a large
-// one.
-func batches(ms []*remoting.Message, maxMessages, maxBytes int) [][]*remoting.Message {
-	var out [][]*remoting.Message
-	var cur []*remoting.Message
-	size := 0
-	flush := func() {
-		if len(cur) > 0 {
-			out = append(out, cur)
-		}
-		cur, size = nil, 0
+// copier writes the batch items of copyOf straight from what the origin has stored: a body is touched once, and properties stay as they are
+// encoded but for those that are dropped or added. It is for one goroutine.
+type copier struct {
+	from        msha.OriginQueue // as of prefix
+	prefix      string           // of the encoded identity, up to the offset
+	incarnation func(offset int64) msha.OriginQueue
+}
+
+func newCopier(incarnation func(offset int64) msha.OriginQueue) *copier {
+	c := &copier{incarnation: incarnation}
+	c.at(0)
+	return c
+}
+
+// at prepares for the message at an offset.
+func (c *copier) at(offset int64) {
+	if from := c.incarnation(offset); from != c.from {
+		c.from = from
+		c.prefix = strings.TrimSuffix(msha.Origin{OriginQueue: from}.Encode(), "0")
 	}
-	for _, m := range ms {
-		n := itemSize(m)
-		if !fitsBatch(m) {
-			flush()
-			out = append(out, []*remoting.Message{m})
-			continue
+}
+
+// size is what an item takes at most.
+func (c *copier) size(m *remoting.Record) int { return len(m.Body) + c.propertiesSize(m) + perMessage }
+
+func (c *copier) propertiesSize(m *remoting.Record) int {
+	const digits, separators = 19, 5 // the last property may lack its own
+	return len(m.Properties) + len(msha.PropertyUnit) + len(c.from.Unit) + len(msha.PropertyOrigin) + len(c.prefix) + digits + separators
+}
+
+// fits reports whether a message can be written; else it is one for copyOf.
+func (c *copier) fits(m *remoting.Record) bool {
+	c.at(m.QueueOffset)
+	return m.SysFlag&keptFlags == 0 && c.propertiesSize(m) <= remoting.MaxProperties && c.size(m) <= maxBatch
+}
+
+// write appends the item of a message that fits.
+func (c *copier) write(dst []byte, m *remoting.Record) []byte {
+	c.at(m.QueueOffset)
+	return remoting.AppendBatchRecord(dst, m.Flag, m.Body, func(dst []byte) []byte {
+		unit := false
+		name, value, rest, ok := remoting.CutProperty(m.Properties)
+		for ; ok; name, value, rest, ok = remoting.CutProperty(rest) {
+			if isDropped(name) || string(name) == msha.PropertyOrigin {
+				continue
+			}
+			if string(name) == msha.PropertyUnit {
+				if unit = len(value) > 0; !unit {
+					continue
+				}
+			}
+			dst = remoting.AppendProperty(dst, name, value)
 		}
-		if len(cur) == maxMessages || size+n > maxBytes {
-			flush()
+		if !unit {
+			dst = remoting.AppendProperty(dst, msha.PropertyUnit, c.from.Unit)
 		}
-		cur = append(cur, m)
-		size += n
-	}
-	flush()
-	return out
+		dst = append(dst, msha.PropertyOrigin+"\x01"...)
+		dst = append(dst, c.prefix...)
+		dst = strconv.AppendInt(dst, m.QueueOffset, 10)
+		return append(dst, '\x02')
+	})
 }

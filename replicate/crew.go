@@ -76,6 +76,16 @@ func (c *crew) find(session string) *member {
 	return nil
 }
 
+// living is the number of members that are not dead.
+func (c *crew) living() (n int) {
+	for _, m := range c.Members {
+		if !m.Dead {
+			n++
+		}
+	}
+	return n
+}
+
 // owned are the shares of a member.
 func (c *crew) owned(session string) []share {
 	var out []share

@@ -62,6 +62,9 @@ func sharesOf(unit string, queues map[string][]remoting.Queue) []share {
 func (r *Replicator) look(ctx context.Context) (targets []msha.UnitInfo, origin *remoting.Cluster, topics []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
 	defer cancel()
+	if err := r.history.ready(ctx); err != nil {
+		return nil, nil, nil, err
+	}
 	units, err := readUnits(ctx, r.store)
 	if err != nil {
 		return nil, nil, nil, err
@@ -170,7 +173,7 @@ func (r *Replicator) connect(ctx context.Context, target *remoting.Cluster, unit
 }
 
 // start runs the pipe of a queue, unless its share was given up meanwhile.
-func (r *Replicator) start(unit string, from, to remoting.Queue, least int64) {
+func (r *Replicator) start(unit string, from, to remoting.Queue, least mark) {
 	h := r.sharing.holding(share{unit, from.Topic, from.Broker})
 	if h == nil {
 		return
@@ -178,7 +181,9 @@ func (r *Replicator) start(unit string, from, to remoting.Queue, least int64) {
 	p := &pipe{
 		from:   msha.OriginQueue{Unit: r.origin, Broker: from.Broker, Topic: from.Topic, Queue: from.ID},
 		source: from, target: to, unit: unit, origin: r.sites.Following(r.origin), remote: r.sites.Following(unit), opts: &r.opts, turn: h.turn, copied: least,
-		checkpoint: func(ctx context.Context) (int64, bool, error) { return r.loadCheckpoint(ctx, unit, from) },
+		limits: r.limits, count: &r.count, memory: &r.memory,
+		provision:  func(ctx context.Context) error { return r.reprovision(ctx, unit, from) },
+		checkpoint: func(ctx context.Context) (mark, bool, error) { return r.loadCheckpoint(ctx, unit, from) }, history: r.history,
 	}
 	p.log = r.opts.Logger.With("origin", p.from.String(), "target", unit)
 	r.mu.Lock()
@@ -192,18 +197,18 @@ func (r *Replicator) start(unit string, from, to remoting.Queue, least int64) {
 // retire forgets the pipes of shares whose pipes have ended, and stores their positions: with the next owner they are a lower bound for
 // what the replica queue must show.
 func (r *Replicator) retire(shares []share) {
-	positions := map[string]map[remoting.Queue]int64{}
+	positions := map[string]map[remoting.Queue]mark{}
 	r.mu.Lock()
 	for key, p := range r.pipes {
 		if !slices.Contains(shares, p.share()) {
 			continue
 		}
 		delete(r.pipes, key)
-		if next, located, _ := p.state(); located && p.turn.look() != doubt {
+		if m, ok := p.stored(); ok {
 			if positions[p.unit] == nil {
-				positions[p.unit] = map[remoting.Queue]int64{}
+				positions[p.unit] = map[remoting.Queue]mark{}
 			}
-			positions[p.unit][p.source] = next
+			positions[p.unit][p.source] = m
 		}
 	}
 	r.mu.Unlock()

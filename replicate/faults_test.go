@@ -134,56 +134,6 @@ func TestAReplicatorStoppedInBetweenGoesOn(t *testing.T) {
 	requireExact(t, store, "unit-1", "unit-2", sites, "SMS")
 }
 
-func TestAnOriginThatLostItsTailStopsThatQueueOnly(t *testing.T) {
-	store := memory.New()
-	sites := startSites(t, store, "unit-1", "unit-2")
-	origin := sites["unit-1"]
-	for _, topic := range []string{"SMS", "MAIL"} {
-		origin.createTopic(t, topic, 1)
-		origin.produce(t, topic, 20)
-	}
-	r, _ := run(t, "unit-1", store, &Options{})
-	syncTopic(t, r, "SMS")
-	syncTopic(t, r, "MAIL")
-	origin.restart(t, "broker-unit-1", embedmq.LoseTail(4, "SMS"))
-	var stopped error
-	eventually(t, "the queue stops", func() bool {
-		lags, err := r.Lag(context.Background())
-		for _, l := range lags {
-			if l.Queue.Topic == "SMS" && errors.Is(l.Err, msha.ErrGap) {
-				stopped = l.Err
-			}
-		}
-		return err == nil && stopped != nil
-	})
-	require.ErrorContains(t, stopped, "copied up to offset 19, the origin ends at 16")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	require.ErrorIs(t, r.Sync(ctx, "SMS"), msha.ErrGap)
-	origin.produce(t, "MAIL", 10)
-	syncTopic(t, r, "MAIL")
-}
-
-func TestOffsetsReusedByTheOriginAreNoticed(t *testing.T) {
-	store := memory.New()
-	sites := startSites(t, store, "unit-1", "unit-2")
-	origin := sites["unit-1"]
-	origin.createTopic(t, "SMS", 1)
-	origin.produce(t, "SMS", 20)
-	r, stop := run(t, "unit-1", store, nil)
-	syncTopic(t, r, "SMS")
-	stop()
-	origin.restart(t, "broker-unit-1", embedmq.LoseTail(4, "SMS"))
-	origin.produce(t, "SMS", 9) // beyond the old end
-	r, _ = run(t, "unit-1", store, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := r.Sync(ctx, "SMS")
-	require.ErrorIs(t, err, msha.ErrGap)
-	require.ErrorContains(t, err, "offset 19 is not the one that was copied")
-	require.EqualValues(t, 20, sites["unit-2"].end(t, replicaQueue("SMS", 0)))
-}
-
 func TestExpiredCopiesAreNotCopiedAgain(t *testing.T) {
 	store := memory.New()
 	sites := startSites(t, store, "unit-1", "unit-2")

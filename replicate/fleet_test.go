@@ -260,7 +260,7 @@ func (f *fleet) exact() map[remoting.Queue]int {
 					return false
 				}
 				tail, _, err := lastCopy(context.Background(), f.sites["unit-2"].mq, target, fleetBatch)
-				return err == nil && nextOf(tail) == want
+				return err == nil && nextOf(tail, nil) == want
 			})
 			next := int64(0)
 			for _, m := range f.sites["unit-2"].readAll(f.T, target) {

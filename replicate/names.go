@@ -31,6 +31,16 @@ var systemTopics = map[string]bool{
 	"SCHEDULE_TOPIC_XXXX": true, "TRANS_CHECK_MAX_TIME_TOPIC": true, "rmq_sys_wheel_timer": true,
 }
 
+// systemGroups exist in every cluster. They consume nothing that is copied, and an account need not have a right on them.
+var systemGroups = map[string]bool{
+	"DEFAULT_CONSUMER": true, "TOOLS_CONSUMER": true, "SCHEDULE_CONSUMER": true, "FILTERSRV_CONSUMER": true, "__MONITOR_CONSUMER": true,
+	"SELF_TEST_C_GROUP": true, "CID_ONS-HTTP-PROXY": true, "CID_ONSAPI_PERMISSION": true, "CID_ONSAPI_OWNER": true, "CID_ONSAPI_PULL": true,
+}
+
+func systemGroup(name string) bool {
+	return systemGroups[name] || strings.HasPrefix(name, "CID_RMQ_SYS_")
+}
+
 // copied decides whether a topic of the origin is copied: allowed by a pattern, denied by none, and a home topic. The facts log is
 // always copied.
 func copied(topic string, allow, deny, units []string, brokers map[string]string, cluster map[string]bool) bool {

@@ -19,7 +19,9 @@ const (
 	callTimeout   = 10 * time.Second
 	firstBackoff  = 50 * time.Millisecond
 	lastBackoff   = 2 * time.Second
-	readAhead     = 4 // pulls
+	maxPulls      = 128 // read ahead; before that their bytes are limited
+	defaultPull   = 32  // messages in one pull, what brokers give unless they are set to give more
+	maxPull       = 1024
 )
 
 // pipe copies one origin queue into one replica queue. One batch is in flight at a time: two could change places.
@@ -28,20 +30,28 @@ type pipe struct {
 	source, target remoting.Queue
 	unit           string                   // target unit
 	origin, remote func() *remoting.Cluster // the clusters of the two units as they are known now
-	checkpoint     func(ctx context.Context) (next int64, ok bool, err error)
+	checkpoint     func(ctx context.Context) (m mark, ok bool, err error)
+	history        *history // of the origin
 	opts           *Options
+	provision      func(ctx context.Context) error // creates the replica queue if its topic is not there
 	log            *slog.Logger
 	turn           *turn // the right to send
+	memory         *budget
+	limits         limits
+	count          *counters
+	sizes          meanSize
 
 	mu      sync.Mutex
 	located bool
-	copied  int64 // next origin offset to copy; before it is located, what the owner before has copied at least
+	copied  mark // before it is located, what the owner before has copied at least
 	err     error
 	paused  chan struct{} // closed on resume; nil: not paused
 }
 
 // run copies until ctx ends; a gap that the policy does not allow to skip stops it earlier.
 func (p *pipe) run(ctx context.Context) {
+	p.memory.pipes.Add(1)
+	defer p.memory.pipes.Add(-1)
 	backoff, lost, met := firstBackoff, false, 0
 	for ctx.Err() == nil {
 		progressed, err := p.session(ctx)
@@ -53,10 +63,15 @@ func (p *pipe) run(ctx context.Context) {
 			p.log.Error("copying stopped", "error", err)
 			return
 		}
-		if !lost {
+		p.count.interruptions.Add(1)
+		switch {
+		case lost:
+		case errors.Is(err, errReconnect): // brokers close connections that were idle for two minutes
+			p.log.Debug("copying begins again", "error", err)
+		default:
 			p.log.Warn("copying interrupted", "error", err)
+			lost = true
 		}
-		lost = true
 		if progressed {
 			backoff, lost, met = firstBackoff, false, 0
 		}
@@ -64,6 +79,11 @@ func (p *pipe) run(ctx context.Context) {
 			p.listen(ctx, met)
 			met++
 			continue
+		}
+		if topicMissing(err) { // a promoted slave may not have known the replica topic yet
+			if err := p.provision(ctx); err != nil && ctx.Err() == nil {
+				p.setErr(err)
+			}
 		}
 		sleep(ctx, backoff)
 		backoff = min(2*backoff, lastBackoff)
@@ -99,10 +119,10 @@ func isFinal(err error) bool { return errors.As(err, new(finalError)) }
 
 func (p *pipe) share() share { return share{p.unit, p.source.Topic, p.source.Broker} }
 
-func (p *pipe) setCopied(next int64) {
+func (p *pipe) setCopied(m mark) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.copied, p.located = next, true
+	p.copied, p.located = m, true
 }
 
 func (p *pipe) setErr(err error) {
@@ -114,7 +134,14 @@ func (p *pipe) setErr(err error) {
 func (p *pipe) state() (next int64, located bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.copied, p.located, p.err
+	return p.copied.Next, p.located, p.err
+}
+
+// stored is the position to keep in the checkpoint; ok is false while it is not certain.
+func (p *pipe) stored() (m mark, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.copied, p.located && p.turn.look() != doubt // not after a freeze: another process may be further
 }
 
 func (p *pipe) pause(on bool) {

@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
@@ -9,7 +10,7 @@ import (
 
 // resume decides the next origin offset to copy from what both ends hold. tail is the last message of the replica queue, nil if there
 // is none; atTail is the origin's message at the offset tail was copied from, nil if the origin no longer (or not yet again) has it.
-func resume(from msha.OriginQueue, tail, atTail *remoting.Message, originMin, originMax int64) (int64, error) {
+func resume(from msha.OriginQueue, in *msha.Incarnations, tail, atTail *remoting.Message, originMin, originMax int64) (int64, error) {
 	if tail == nil {
 		return originMin, nil
 	}
@@ -17,15 +18,15 @@ func resume(from msha.OriginQueue, tail, atTail *remoting.Message, originMin, or
 	if err != nil {
 		return 0, msha.Errorf("replicate.resume", from.String(), "somebody else wrote into the replica topic", "%w: last message of the replica queue has no origin: %v", msha.ErrInvalid, err)
 	}
-	if o.OriginQueue != from {
+	if in.At(o.OriginQueue, 0) != in.At(from, 0) || o.Incarnation > in.Newest(from) {
 		return 0, msha.Errorf("replicate.resume", from.String(), "somebody else wrote into the replica topic", "%w: the replica queue holds copies of %s", msha.ErrInvalid, o.OriginQueue)
 	}
-	next := o.Offset + 1
+	next, used := in.After(o)
 	if err := within(from, next, originMin, originMax); err != nil {
-		return 0, err
+		return next, err
 	}
-	if atTail != nil && !sameMessage(atTail, tail) {
-		return 0, msha.Errorf("replicate.resume", from.String(), "the origin lost its tail or the topic was recreated", "%w: the message at offset %d is not the one that was copied", msha.ErrGap, o.Offset)
+	if !used && atTail != nil && !sameMessage(atTail, tail) {
+		return next, fmt.Errorf("%w: the message at offset %d is not the one that was copied", errChanged, o.Offset)
 	}
 	return next, nil
 }
@@ -37,7 +38,7 @@ var errExpired = errors.New("expired before they were copied")
 func within(from msha.OriginQueue, next, originMin, originMax int64) error {
 	switch {
 	case next > originMax:
-		return msha.Errorf("replicate.resume", from.String(), "the topic was recreated, or the broker lost its tail", "%w: copied up to offset %d, the origin ends at %d", msha.ErrGap, next-1, originMax)
+		return fmt.Errorf("%w: copied up to offset %d, the origin ends at %d", errChanged, next-1, originMax)
 	case next < originMin:
 		return msha.Errorf("replicate.resume", from.String(), "raise the retention time, or choose OnGap: Skip", "%w: offsets %d to %d %w", msha.ErrGap, next, originMin-1, errExpired)
 	}

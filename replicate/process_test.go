@@ -34,6 +34,7 @@ func (f *fleet) serveStore() string {
 const (
 	replicatorStore = "MSHA_TEST_REPLICATOR_STORE"
 	replicatorPlace = "MSHA_TEST_REPLICATOR_PLACE" // set: its death may be seen by its process id
+	replicatorPlain = "MSHA_TEST_REPLICATOR_PLAIN" // set: all options are the defaults
 )
 
 // replicateIfChild makes the test binary a replicator that stops gracefully on SIGTERM.
@@ -46,6 +47,9 @@ func replicateIfChild() bool {
 	defer stop()
 	o := fleetOptions()
 	o.noPlace = os.Getenv(replicatorPlace) == ""
+	if os.Getenv(replicatorPlain) != "" {
+		o = nil
+	}
 	r, err := New("unit-1", farStore{farstore.Client{URL: url}}, o)
 	if err == nil {
 		err = r.Run(ctx)

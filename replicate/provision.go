@@ -38,6 +38,24 @@ func (r *Replicator) layout(ctx context.Context, target *remoting.Cluster, unit,
 	}
 }
 
+// reprovision creates the replica topic of a queue again if the target has lost it.
+func (r *Replicator) reprovision(ctx context.Context, unit string, q remoting.Queue) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
+	defer cancel()
+	target := r.sites.Known(unit)
+	if target == nil {
+		return nil
+	}
+	_, err := r.layout(ctx, target, unit, q.Topic, []remoting.Queue{q})
+	return err
+}
+
+// topicMissing reports whether a broker answered that it has no such topic.
+func topicMissing(err error) bool {
+	var answer *remoting.BrokerError
+	return errors.As(err, &answer) && answer.Code == remoting.RespTopicNotExist
+}
+
 // grow creates the replica queues that are missing.
 func grow(ctx context.Context, target *remoting.Cluster, unit, replica string, layout Layout, brokers map[string]string) (created bool, err error) {
 	for broker, n := range layout.sizes(replica) {

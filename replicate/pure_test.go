@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -47,30 +48,43 @@ func TestResume(t *testing.T) {
 	at := func(off int64, key string) *remoting.Message {
 		return &remoting.Message{Properties: map[string]string{msha.PropertyOrigin: msha.Origin{OriginQueue: from, Offset: off}.Encode(), "UNIQ_KEY": key}}
 	}
-	next, err := resume(from, nil, nil, 5, 9)
+	next, err := resume(from, nil, nil, nil, 5, 9)
 	require.NoError(t, err)
 	require.EqualValues(t, 5, next)
-	next, err = resume(from, at(6, "k"), at(6, "k"), 5, 9)
+	next, err = resume(from, nil, at(6, "k"), at(6, "k"), 5, 9)
 	require.NoError(t, err)
 	require.EqualValues(t, 7, next)
-	_, err = resume(from, at(6, "k"), at(6, "other"), 5, 9)
-	require.ErrorIs(t, err, msha.ErrGap, "another message at the copied offset")
-	_, err = resume(from, at(9, "k"), nil, 5, 9)
-	require.ErrorIs(t, err, msha.ErrGap, "copied beyond the origin's end")
-	_, err = resume(from, at(2, "k"), nil, 5, 9)
+	_, err = resume(from, nil, at(6, "k"), at(6, "other"), 5, 9)
+	require.ErrorIs(t, err, errChanged, "another message at the copied offset")
+	_, err = resume(from, nil, at(9, "k"), nil, 5, 9)
+	require.ErrorIs(t, err, errChanged, "copied beyond the origin's end")
+	raised := &msha.Incarnations{Queues: []msha.RaisedQueue{{Queue: from, Raised: []msha.Raised{{From: 6}}}}}
+	next, err = resume(from, raised, at(8, "k"), at(8, "other"), 5, 9)
+	require.NoError(t, err, "somebody else has found out")
+	require.EqualValues(t, 6, next)
+	newer := at(6, "k")
+	o := msha.Origin{OriginQueue: from, Offset: 6}
+	o.Incarnation = 1
+	newer.Properties[msha.PropertyOrigin] = o.Encode()
+	next, err = resume(from, raised, newer, at(6, "k"), 5, 9)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, next)
+	_, err = resume(from, nil, newer, at(6, "k"), 5, 9)
+	require.ErrorIs(t, err, msha.ErrInvalid, "of an incarnation that is not known")
+	_, err = resume(from, nil, at(2, "k"), nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrGap, "3 and 4 expired")
 	require.ErrorIs(t, err, errExpired)
-	next, err = resume(from, at(4, "k"), nil, 5, 9)
+	next, err = resume(from, nil, at(4, "k"), nil, 5, 9)
 	require.NoError(t, err, "nothing is missing in between")
 	require.EqualValues(t, 5, next)
-	next, err = resume(from, at(6, "made by the target"), at(6, ""), 5, 9)
+	next, err = resume(from, nil, at(6, "made by the target"), at(6, ""), 5, 9)
 	require.NoError(t, err, "the origin's message has no key")
 	require.EqualValues(t, 7, next)
-	_, err = resume(from, &remoting.Message{}, nil, 5, 9)
+	_, err = resume(from, nil, &remoting.Message{}, nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrInvalid, "a foreign message in the replica queue")
 	other := from
 	other.Queue = 2
-	_, err = resume(other, at(6, "k"), nil, 5, 9)
+	_, err = resume(other, nil, at(6, "k"), nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrInvalid, "copies of another queue")
 }
 
@@ -94,23 +108,39 @@ func TestBatchesKeepOrderAndLimits(t *testing.T) {
 		}
 		ms = append(ms, m)
 	}
-	next := int32(0)
-	for _, b := range batches(ms, 4, 400) {
-		require.LessOrEqual(t, len(b), 2, "164 bytes each, 400 allowed")
-		for _, m := range b {
+	c := newCopier(func(int64) msha.OriginQueue { return auditFrom })
+	records := recordsOf(t, ms...)
+	size, next := c.size(&records[0]), int32(0)
+	require.Greater(t, size, 164)
+	b := backlog{}
+	b.add(pulled{ms: records})
+	freed := 0
+	for ; len(b.ms) > 0; freed += b.pop() {
+		require.Equal(t, len(b.ms) > 2 || b.ms[0].SysFlag != 0, b.extend(c, 4, 3*size-1), "two fit, a compressed one goes alone")
+		require.LessOrEqual(t, b.n, 2)
+		for _, m := range b.batch() {
 			require.Equal(t, next, m.Flag)
 			next++
-			require.True(t, m.SysFlag == 0 || len(b) == 1)
+			require.True(t, m.SysFlag == 0 || b.n == 1)
 		}
 	}
 	require.EqualValues(t, 20, next)
+	require.Equal(t, memoryOf(records), freed)
+	for range 3 {
+		b.add(pulled{ms: recordsOf(t, &remoting.Message{})})
+	}
+	require.True(t, b.extend(c, 2, 1<<20), "two at most")
+	require.Len(t, b.batch(), 2)
+	require.Equal(t, 2*memoryOf(b.ms[:1]), b.pop())
+	require.False(t, b.extend(c, 2, 1<<20), "more may come")
+	require.Len(t, b.batch(), 1)
 }
 
 func TestAPullMustFollow(t *testing.T) {
 	found := func(next int64, offsets ...int64) *remoting.PullResult {
 		res := &remoting.PullResult{NextOffset: next}
 		for _, o := range offsets {
-			res.Messages = append(res.Messages, &remoting.Message{QueueOffset: o})
+			res.Records = append(res.Records, remoting.Record{QueueOffset: o})
 		}
 		return res
 	}
@@ -125,20 +155,27 @@ func TestAPullMustFollow(t *testing.T) {
 
 func TestCheckpointDocument(t *testing.T) {
 	q := func(id int) remoting.Queue { return remoting.Queue{Topic: "SMS", Broker: "a", ID: id} }
-	one, changed := checkpoint{}.with(map[remoting.Queue]int64{q(0): 5})
+	one, changed := checkpoint{}.with(map[remoting.Queue]mark{q(0): {Next: 5}})
 	require.True(t, changed)
-	_, changed = one.with(map[remoting.Queue]int64{q(0): 5})
+	_, changed = one.with(map[remoting.Queue]mark{q(0): {Next: 5}})
 	require.False(t, changed)
-	two, changed := one.with(map[remoting.Queue]int64{q(0): 7, q(1): 1})
+	two, changed := one.with(map[remoting.Queue]mark{q(0): {Next: 7}, q(1): {Next: 1}})
 	require.True(t, changed)
 	next, ok := two.find(q(0))
 	require.True(t, ok)
-	require.EqualValues(t, 7, next)
+	require.EqualValues(t, 7, next.Next)
 	_, ok = two.find(q(2))
 	require.False(t, ok)
 	next, _ = one.find(q(0))
-	require.EqualValues(t, 5, next, "the argument is not changed")
-	_, err := parseCheckpoint("k", []byte("{"))
+	require.EqualValues(t, 5, next.Next, "the argument is not changed")
+	three, changed := two.with(map[remoting.Queue]mark{q(1): {Next: 1, Incarnation: 2}})
+	require.True(t, changed)
+	value, err := json.Marshal(three)
+	require.NoError(t, err)
+	read, err := parseCheckpoint("k", value)
+	require.NoError(t, err)
+	require.Equal(t, three, read)
+	_, err = parseCheckpoint("k", []byte("{"))
 	require.ErrorIs(t, err, msha.ErrInvalid)
 }
 

@@ -150,6 +150,7 @@ func run(t *testing.T, origin string, store msha.MetaStore, o *Options) (*Replic
 	if o.timeout == 0 {
 		o.timeout = 3 * time.Second
 	}
+	o.settle = 300 * time.Millisecond
 	r, err := New(origin, store, o)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

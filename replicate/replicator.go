@@ -19,7 +19,12 @@ type Replicator struct {
 	opts   Options
 	sites  *remoting.Sites
 
-	stored map[string]map[remoting.Queue]int64 // checkpoints as last stored, by key; Run alone uses it
+	limits limits
+	memory budget
+	count  counters
+
+	history *history
+	stored  map[string]map[remoting.Queue]mark // checkpoints as last stored, by key; Run alone uses it
 
 	mu      sync.Mutex
 	running bool
@@ -45,8 +50,8 @@ func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
 		return nil, err
 	}
 	return &Replicator{
-		origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger),
-		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]int64{},
+		origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), limits: newLimits(&opts), memory: budget{total: opts.Memory},
+		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]mark{}, history: newHistory(origin, store),
 	}, nil
 }
 
@@ -61,7 +66,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 		return msha.Errorf("replicate.run", r.origin, "", "replicator is %w: it runs already", msha.ErrBusy)
 	}
 	r.running = true
-	r.sharing = newSharing(r.origin, r.store, &r.opts, assigned, r.retire)
+	r.sharing = newSharing(r.origin, r.store, &r.opts, assigned, r.retire, &r.count)
 	r.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -73,6 +78,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 		r.running, r.pipes = false, map[pipeKey]*pipe{}
 		r.mu.Unlock()
 	}()
+	wg.Go(func() { r.history.follow(ctx, r.opts.Logger) })
 	var sharing sync.Once
 	failing, saved := false, time.Now()
 	for {

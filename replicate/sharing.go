@@ -26,6 +26,10 @@ type sharing struct {
 	holdings map[share]*holding
 	others   map[share]bool // shares of other members, by the document
 	proofs   []proof
+	// for Stats
+	takesPart bool // the document, or that there is none, was acted upon
+	members   int
+	count     *counters
 
 	seen     crew // of run: the document as known last
 	revision msha.Revision
@@ -48,10 +52,10 @@ type stay struct {
 
 func crewKey(origin string) string { return "metadata.replicators." + origin }
 
-func newSharing(origin string, store msha.MetaStore, o *Options, assigned chan<- struct{}, retire func([]share)) *sharing {
+func newSharing(origin string, store msha.MetaStore, o *Options, assigned chan<- struct{}, retire func([]share), count *counters) *sharing {
 	return &sharing{
 		store: store, key: crewKey(origin), opts: o, log: o.Logger.With("origin", origin), retire: retire, assigned: assigned,
-		wake: make(chan struct{}, 1), offered: map[share]bool{}, holdings: map[share]*holding{},
+		wake: make(chan struct{}, 1), offered: map[share]bool{}, holdings: map[share]*holding{}, count: count,
 	}
 }
 
@@ -105,10 +109,19 @@ func (s *sharing) run(ctx context.Context) {
 			s.alone(ctx, st)
 		default:
 			s.serve(ctx, st)
+			s.parts(false, 0)
 			s.end(ctx, st)
 		}
 		s.stopAll() // of alone
+		s.parts(false, 0)
 	}
+}
+
+// parts notes for Stats whether the process takes part, and with how many.
+func (s *sharing) parts(takes bool, members int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takesPart, s.members = takes, members
 }
 
 // serve does what a member has to do, until it is one no more or ctx ends.

@@ -100,6 +100,7 @@ func (s *sharing) end(ctx context.Context, st *stay) {
 func (s *sharing) alone(ctx context.Context, st *stay) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
+		s.takesPart, s.members = true, 1
 		for sh := range s.offered {
 			if s.holdings[sh] == nil {
 				s.holdings[sh] = newHolding(ctx, sh, st.turn)

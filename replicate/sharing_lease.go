@@ -83,6 +83,7 @@ func (s *sharing) watchOthers(ctx context.Context, st *stay) {
 // regain is called when the lease was lost. It reports whether the process is a member still, with another lease; until the metastore
 // tells, the pipes go on carefully.
 func (s *sharing) regain(ctx context.Context, st *stay) bool {
+	s.count.leaseLosses.Add(1)
 	s.log.Warn("the lease is lost, copying pauses until the metastore was asked", "slot", st.Slot, "error", st.held.Check())
 	failing := false
 	for ctx.Err() == nil {

@@ -12,6 +12,7 @@ func (s *sharing) apply(ctx context.Context, st *stay) (drained []share) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.others = map[share]bool{}
+	s.takesPart, s.members = true, s.seen.living()
 	for _, sh := range s.seen.Shares {
 		s.others[sh.share] = sh.Owner != "" && sh.Owner != st.Session
 	}

@@ -29,6 +29,9 @@ func (s *session) mayWrite(ctx context.Context) (mode, error) {
 // wrote notes where a batch of n was stored. The offset tells if somebody has written in between: without a trusted lease that is the
 // rightful owner, perhaps; with one it was a batch that the owner before had on its way.
 func (s *session) wrote(at int64, n int, right mode) error {
+	if at < s.end {
+		return errAnew
+	}
 	foreign := at > s.end
 	if foreign {
 		s.log.Warn("somebody else has written into the replica queue, copies may be there twice", "expected", s.end, "offset", at)
@@ -40,24 +43,49 @@ func (s *session) wrote(at int64, n int, right mode) error {
 	return nil
 }
 
+// errAnew ends a session whose replica queue begins anew.
+var errAnew = errors.New("the replica queue lost what it held")
+
+// whole looks whether a replica queue that has never dropped a message begins where its origin began when it was first copied. If its topic
+// was deleted and created again while messages were copied, what came before is missing, and nothing can be put in front of the rest.
+func (s *session) whole(ctx context.Context, low int64) error {
+	first, err := s.remote.MinOffset(ctx, s.target)
+	if err != nil || first > 0 {
+		return err
+	}
+	c, err := messageAt(ctx, s.remote, s.target, 0)
+	if errors.Is(err, msha.ErrNotFound) {
+		return nil // it has just expired
+	}
+	if err != nil {
+		return err
+	}
+	o, err := msha.ParseOrigin(c.Properties[msha.PropertyOrigin])
+	if err != nil || o.Offset <= low || s.in.At(o.OriginQueue, o.Offset) != o.OriginQueue {
+		return nil
+	}
+	return msha.Errorf("replicate.resume", s.from.String(), "stop the replicators of this origin and delete the replica topic: it is then copied from the beginning",
+		"%w: the replica queue %s begins with offset %d, the origin with %d: was its topic deleted and created again?", msha.ErrGap, s.target, o.Offset, low)
+}
+
 // tailLag is how long a broker may show an older end of a queue than it has acknowledged.
 const tailLag = time.Second
 
 // settledTail reads the last copy and the end of the replica queue. A tail older than what is known to be copied is believed only
 // after a while.
 func (s *session) settledTail(ctx context.Context) (tail *remoting.Message, end int64, err error) {
-	least, _, _ := s.state()
+	least, _ := s.stored()
 	for deadline := time.Now().Add(tailLag); ; sleep(ctx, tailLag/50) {
 		tail, end, err = lastCopy(ctx, s.remote, s.target, s.opts.BatchMessages)
 		expired := tail == nil && end > 0
-		if err != nil || expired || nextOf(tail) >= least || time.Now().After(deadline) || ctx.Err() != nil {
+		if err != nil || expired || nextOf(tail, s.in) >= least.Next || time.Now().After(deadline) || ctx.Err() != nil {
 			return tail, end, err
 		}
 	}
 }
 
 // nextOf is the origin offset behind a copy; 0 if there is none.
-func nextOf(m *remoting.Message) int64 {
+func nextOf(m *remoting.Message, in *msha.Incarnations) int64 {
 	if m == nil {
 		return 0
 	}
@@ -65,7 +93,8 @@ func nextOf(m *remoting.Message) int64 {
 	if err != nil {
 		return 0
 	}
-	return o.Offset + 1
+	next, _ := in.After(o)
+	return next
 }
 
 // lastCopy reads the end of a replica queue: nil if it holds nothing. The last message usually is what was copied last. But the last
@@ -87,19 +116,32 @@ func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch 
 	if errors.Is(err, msha.ErrNotFound) || err == nil && !further(before, m) {
 		return m, end, nil // or it is expiring just now
 	}
-	for err == nil && at < end-1 {
-		if further(before, m) {
-			m = before
-		}
-		at++
-		before, err = messageAt(ctx, c, q, at)
+	if err != nil {
+		return m, end, err
 	}
-	return m, end, err
+	for at < end-1 {
+		res, err := c.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: batch, MaxBytes: auditPageBytes})
+		if err != nil || res.NextOffset <= at {
+			return m, end, errors.Join(err, errMoved)
+		}
+		for _, before := range res.Messages {
+			if further(before, m) {
+				m = before
+			}
+		}
+		at = res.NextOffset
+	}
+	return m, end, nil
 }
 
 // further reports whether copy a is of a later message of the same origin queue than b.
 func further(a, b *remoting.Message) bool {
 	x, xErr := msha.ParseOrigin(a.Properties[msha.PropertyOrigin])
 	y, yErr := msha.ParseOrigin(b.Properties[msha.PropertyOrigin])
-	return xErr == nil && yErr == nil && x.OriginQueue == y.OriginQueue && x.Offset > y.Offset
+	if xErr != nil || yErr != nil || x.Incarnation == y.Incarnation {
+		return xErr == nil && yErr == nil && x.OriginQueue == y.OriginQueue && x.Offset > y.Offset
+	}
+	newer := x.Incarnation > y.Incarnation
+	x.Incarnation = y.Incarnation
+	return newer && x.OriginQueue == y.OriginQueue
 }

@@ -81,7 +81,7 @@ func TestALateBatchOfAReplacedProcessHidesNoCopies(t *testing.T) {
 	tail, end, err := lastCopy(ctx, sites["unit-2"].mq, q, 10)
 	require.NoError(t, err)
 	require.EqualValues(t, 110, end)
-	require.EqualValues(t, 100, nextOf(tail))
+	require.EqualValues(t, 100, nextOf(tail, nil))
 
 	sites["unit-1"].produce(t, "SMS", 5)
 	r, _ = run(t, "unit-1", store, o())

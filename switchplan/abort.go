@@ -47,9 +47,12 @@ func (r *run) failed(ctx context.Context, phase string, cause error) error {
 				"%w; reopening failed too: %w", cause, err)
 		}
 	}
+	if begun {
+		r.tell(Event{Kind: EventReopened})
+	}
 	undone = errors.Join(undone, r.undo(clean, 0, cause))
 	err := cause
-	if begun {
+	if r.order.Next > 0 {
 		err = fmt.Errorf("%w: %w", msha.ErrAborted, cause)
 	}
 	err = errors.Join(err, undone)
@@ -72,14 +75,12 @@ func (r *run) goOn(ctx context.Context, cause error) error {
 	return r.phases(ctx)
 }
 
-// undo compensates the user's steps from the running one down to index low, each once. The running one counts only if it was
-// interrupted, because it may have had an effect.
+// undo compensates the user's steps from the running one down to index low, each once.
 func (r *run) undo(ctx context.Context, low int, cause error) error {
 	var all error
 	for i := min(r.order.Next, len(r.steps)-1); i >= low; i-- {
 		step := r.steps[i]
-		interrupted := errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, context.Canceled)
-		if Number(step.Name) > 0 || slices.Contains(r.undone, step.Name) || i == r.order.Next && !interrupted {
+		if slices.Contains(r.undone, step.Name) || !r.hadEffect(i, cause) {
 			continue
 		}
 		r.undone = append(r.undone, step.Name)
@@ -89,15 +90,26 @@ func (r *run) undo(ctx context.Context, low int, cause error) error {
 			}
 			continue
 		}
-		timeout := step.Timeout
-		if timeout == 0 {
-			timeout = r.order.Plan.Deadline
-		}
-		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-		if err := call(each, step.Undo); err != nil {
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout(step))
+		err := call(each, step.Undo)
+		cancel()
+		r.tell(Event{Kind: EventUndo, Phase: step.Name, Error: text(err)})
+		if err != nil {
 			all = errors.Join(all, msha.Errorf("switch.undo", step.Name, "undo it by hand", "%w", err))
 		}
-		cancel()
 	}
 	return all
+}
+
+// hadEffect says whether a step may have done something: it ended well, or was interrupted. A step that failed by itself has cleaned up.
+func (r *run) hadEffect(i int, cause error) bool {
+	step := r.steps[i]
+	if Number(step.Name) > 0 || step.Kind == msha.StepApproval {
+		return false
+	}
+	if i == r.order.Next {
+		return r.interrupted || interrupted(cause)
+	}
+	at := slices.IndexFunc(r.order.Results, func(p PhaseResult) bool { return p.Phase == step.Name })
+	return at < 0 || r.order.Results[at].Skipped == "" || r.order.Results[at].Interrupted
 }

@@ -18,10 +18,17 @@ const strangerLooks = 3
 // sighting is what one look at a losing unit shows.
 type sighting struct {
 	unit      string
+	groups    []string            // managed ones
 	members   []msha.RosterMember // of the roster, in this unit
 	acks      map[string]uint64
-	strangers []string // "client in group": listed, in no roster, no acknowledgement
+	strangers []stranger // listed, in no roster, no acknowledgement
+	allowed   []stranger // the same, of groups that the request allows
 }
+
+// stranger is a client that takes part in a managed group and may not know the routes.
+type stranger struct{ client, group string }
+
+func (s stranger) String() string { return s.client + " in group " + s.group }
 
 // look reads in this order: connections, roster, acknowledgements. A process enters the roster before it connects, and it was
 // connected when it acknowledged; so nobody who takes part can be overlooked.
@@ -34,24 +41,14 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, ok := units.Find(unit)
-	if !ok {
+	if _, ok := units.Find(unit); !ok {
 		return nil, msha.Errorf("switch.check", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 	}
-	groups := slices.Clone(info.Groups)
-	for _, m := range roster.Members {
-		if m.Unit == unit {
-			groups = append(groups, m.Groups...)
-		}
-	}
-	slices.Sort(groups)
-	groups = slices.Compact(groups)
-	listed := map[string][]string{}
-	for _, group := range groups {
-		if listed[group], err = r.o.Cluster.Clients(ctx, unit, group); err != nil {
-			clear(r.absent) // who cannot be looked for is not known to be gone
-			return nil, err
-		}
+	groups := managed(units, roster, unit)
+	listed, err := r.clients(ctx, unit, groups)
+	if err != nil {
+		clear(r.absent) // who cannot be looked for is not known to be gone
+		return nil, err
 	}
 	if roster, err = r.o.Registry.Roster(ctx); err != nil {
 		return nil, err
@@ -60,20 +57,20 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{unit: unit, acks: acks}
+	s := &sighting{unit: unit, groups: groups, members: membersOf(roster, unit), acks: acks}
 	known := map[string]bool{}
-	for _, m := range roster.Members {
-		if m.Unit != unit {
-			continue
-		}
+	for _, m := range s.members {
 		known[m.ClientID] = true
-		s.members = append(s.members, m)
 		r.observe(m, groups, listed)
 	}
 	for _, group := range groups {
 		for _, id := range listed[group] {
-			if !known[id] && (r.order.Version == 0 || acks[id] < r.order.Version) && !slices.Contains(r.order.Plan.Request.AllowUnmanaged, group) {
-				s.strangers = append(s.strangers, id+" in group "+group)
+			switch {
+			case known[id] || r.order.Version > 0 && acks[id] >= r.order.Version:
+			case slices.Contains(r.order.Plan.Request.AllowUnmanaged, group):
+				s.allowed = append(s.allowed, stranger{id, group})
+			default:
+				s.strangers = append(s.strangers, stranger{id, group})
 			}
 		}
 	}
@@ -109,6 +106,8 @@ func (r *run) gone(m msha.RosterMember) bool {
 
 // check validates everything that can be before the pause begins, and waits here for dead members' gates to lapse.
 func (r *run) check(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.o.GateWindow+r.order.Plan.Deadline, errDeadline)
+	defer cancel()
 	t, err := r.o.Tables.Current(ctx)
 	if err != nil {
 		return "", err
@@ -121,10 +120,8 @@ func (r *run) check(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, m := range plan.Moves {
-		if to, ok := units.Find(m.To); !ok || to.State == Quarantined {
-			return "", msha.Errorf("switch.check", m.To, "units: "+strings.Join(units.Names(), ", "), "%w: the gaining unit is unknown or quarantined", msha.ErrInvalid)
-		}
+	if err := checkUnits(plan, units); err != nil {
+		return "", err
 	}
 	return "", r.until(ctx, Check, func(s *sighting) (waiting []string) {
 		for _, m := range s.members {
@@ -134,6 +131,16 @@ func (r *run) check(ctx context.Context) (string, error) {
 		}
 		return waiting
 	})
+}
+
+// checkUnits refuses units that must not gain routes. No override helps: nobody would process there.
+func checkUnits(plan *msha.Plan, units *msha.Units) error {
+	for _, m := range plan.Moves {
+		if to, ok := units.Find(m.To); !ok || to.State == Quarantined {
+			return msha.Errorf("switch.check", m.To, "units: "+strings.Join(units.Names(), ", "), "%w: the gaining unit is unknown or quarantined", msha.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // drain waits until the old owner's agents acknowledged the fence.
@@ -157,7 +164,11 @@ func (r *run) confirm(ctx context.Context) (string, error) {
 				dead[s.unit] = append(dead[s.unit], m)
 			}
 		}
-		return append(r.unconfirmed(s), s.strangers...)
+		waiting := r.unconfirmed(s)
+		for _, stranger := range s.strangers {
+			waiting = append(waiting, stranger.String())
+		}
+		return waiting
 	})
 	all := slices.Concat(slices.Collect(maps.Values(dead))...)
 	if err != nil || len(all) == 0 {
@@ -204,7 +215,7 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 			}
 			waiting = append(waiting, waitingFor(s)...)
 			for _, name := range s.strangers {
-				seen[unit+": "+name] = true
+				seen[unit+": "+name.String()] = true
 			}
 		}
 		for name := range strangers {

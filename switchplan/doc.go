@@ -4,8 +4,36 @@
 // that another process can finish what a dead one began:
 //
 //	plan, err := planner.Plan(ctx, msha.SwitchRequest{Values: []string{"guangzhou"}, To: "unit-1"}, view)
-//	err = switchplan.InsertAfter(plan, switchplan.Drain, msha.Step{Name: "freeze-db", Do: freeze, Undo: unfreeze})
+//	err = switchplan.InsertBefore(plan, switchplan.Fence, switchplan.Approval("approve", time.Hour))
+//	err = switchplan.InsertAfter(plan, switchplan.Drain, msha.Step{Name: "freeze-db", Do: freeze, Undo: unfreeze, Attempts: 3})
+//	forecast, err := executor.DryRun(ctx, plan) // changes nothing
 //	report, err := executor.Run(ctx, plan)
 //
 // Nothing is decided before phase 6: until the commit a failure reopens the routes where they were, under the same term.
+//
+// # Steps
+//
+// A step between two phases is code (msha.Step.Do) or an [Approval]. Its Timeout bounds each attempt; Attempts and Pause repeat what failed, but
+// never beside an attempt that still runs; Skip decides that it is not needed; SkipOnError lets the switch go on without it. The report says
+// what was skipped and why, and how many attempts were made. A step before Fence holds nothing up, however long it takes; guards and
+// check are asked again behind it. A step between Fence and Commit is part of the pause.
+//
+// If a switch is aborted, steps are undone in reverse order, each once: first those behind the fence, while the routes are still fenced; then
+// the routes reopen; then those before the fence. A step that failed by itself, or was skipped, is not undone; one that ran out of time, or
+// whose manager died while it ran, is, because it may have had an effect. Behind the commit nothing is undone: a step that fails there is
+// reported, and the switch is finished.
+//
+// # Plans as data
+//
+// [EncodePlan] and [DecodePlan] keep plans as JSON. Code is not data: a step is found by its name in Options.Steps, of every process that may
+// have to run it.
+//
+// # Guards
+//
+// A guard refuses a switch that is possible but unwise ([Guards]): nothing has changed then, and the error is msha.ErrGuard. A request
+// overrides it by name; order and report say so, what the guard had said, and who asked.
+//
+// # Watching
+//
+// A [Stream] in Options.Events gives typed events to any number of readers, of which none can slow a switch down.
 package switchplan

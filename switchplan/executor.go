@@ -18,6 +18,7 @@ type Executor struct {
 	mu      sync.Mutex
 	active  map[string]bool      // orders this executor works on
 	orphans map[string]time.Time // fences without an unfinished order: first seen
+	movedAt map[string]movedOrder
 }
 
 // New checks the options: ErrInvalid names every missing one. It does not block.
@@ -26,47 +27,47 @@ func New(o *Options) (*Executor, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	return &Executor{o: opts, active: map[string]bool{}, orphans: map[string]time.Time{}}, nil
+	return &Executor{o: opts, active: map[string]bool{}, orphans: map[string]time.Time{}, movedAt: map[string]movedOrder{}}, nil
 }
 
 // Run executes a plan and blocks until its last phase ended or its time is up; the new owner goes on by itself then. Errors before
 // the commit also satisfy errors.Is with ErrAborted once the routes are open again where they were: ErrNotConfirmed and
-// ErrUnmanaged name who did not take part, ErrBusy, ErrInvalid and ErrUnsafe (alone) mean that nothing was begun. If neither the end nor the abort of
-// a switch could be written, the order stays and Resume finishes it. The report is never nil.
+// ErrUnmanaged name who did not take part; ErrBusy, ErrGuard, ErrInvalid, ErrUnsafe and, for steps without code, ErrNotFound (alone) mean that
+// nothing was begun. If neither the end nor the abort of a switch could be written, the order stays and Resume finishes it. The report is
+// never nil.
 func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	if err := checkPlan(plan); err != nil {
 		return &Report{}, err
 	}
-	order := Order{ID: plan.ID, Plan: *plan, State: StateRunning, Phase: plan.Steps[0].Name, Manager: e.o.Manager}
+	report := &Report{Task: plan.ID, By: plan.Request.By}
+	plan, err := bind(plan, e.o.Steps)
+	if err != nil {
+		return report, err
+	}
+	if err := e.trusted(); err != nil {
+		return report, err
+	}
+	if !e.claim(plan.ID) {
+		return report, msha.Errorf("switch.run", plan.ID, "wait until it ends", "%w: the plan is running", msha.ErrBusy)
+	}
+	defer e.release(plan.ID)
+	hits, err := e.guard(ctx, plan)
+	if err != nil {
+		return report, err
+	}
+	order := Order{ID: plan.ID, Plan: *plan, State: StateRunning, Phase: plan.Steps[0].Name, Manager: e.o.Manager, Overridden: hits}
 	for _, group := range plan.Request.AllowUnmanaged {
 		order.Override = append(order.Override, "allow-unmanaged="+group)
 	}
-	if err := e.trusted(); err != nil {
-		return &Report{Task: plan.ID}, err
+	for _, name := range plan.Request.Override {
+		order.Override = append(order.Override, "override="+name)
 	}
-	if !e.claim(order.ID) {
-		return &Report{Task: plan.ID}, msha.Errorf("switch.run", plan.ID, "wait until it ends", "%w: the plan is running", msha.ErrBusy)
+	if err := create(ctx, e.o.Store, order, func(all *Orders) error { // another manager may have moved the routes since
+		return e.stillAllowed(plan, all)
+	}); err != nil {
+		return report, err
 	}
-	defer e.release(order.ID)
-	if err := create(ctx, e.o.Store, order); err != nil {
-		return &Report{Task: plan.ID}, err
-	}
-	return e.execute(ctx, order, plan.Steps)
-}
-
-func checkPlan(plan *msha.Plan) error {
-	var names []string
-	if plan != nil {
-		for _, s := range plan.Steps {
-			if Number(s.Name) > 0 {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	if plan == nil || plan.ID == "" || len(plan.Moves) == 0 || plan.Deadline <= 0 || !slices.Equal(names, phases) || plan.Steps[0].Name != Check {
-		return msha.Errorf("switch.run", "", "make plans with a Planner", "%w: a plan needs an id, moves, a deadline and the seven phases in order", msha.ErrInvalid)
-	}
-	return nil
+	return e.execute(ctx, order, plan.Steps, false)
 }
 
 // trusted is ErrUnsafe if compare-and-set cannot be relied on: two managers could both believe that theirs was the commit.
@@ -96,16 +97,19 @@ func (e *Executor) release(id string) {
 // run is one execution of one order.
 type run struct {
 	*Executor
-	absent   map[session]time.Time // roster members no broker lists, since when without a break
-	undone   []string              // steps already compensated
-	steps    []msha.Step
-	report   *Report
-	started  time.Time
-	fenced   time.Time   // when this executor first knew of the fence
-	table    *msha.Table // the one that holds the fence
-	deadline time.Time   // of the fence; zero before it
-	waiting  string      // last reason given to the observer
-	lose     context.CancelCauseFunc
+	absent      map[session]time.Time // roster members no broker lists, since when without a break
+	undone      []string              // steps already compensated
+	steps       []msha.Step
+	resumed     bool // another executor began
+	interrupted bool // an attempt of the running step ended in the middle, as far as is known
+	report      *Report
+	started     time.Time
+	fenced      time.Time   // when this executor first knew of the fence
+	table       *msha.Table // the one that holds the fence
+	deadline    time.Time   // of the fence; zero before it
+	waiting     string      // last reason given to the observer
+	progressed  Progress    // last one told
+	lose        context.CancelCauseFunc
 
 	order  Order // as the phases know it
 	mu     sync.Mutex
@@ -113,16 +117,39 @@ type run struct {
 }
 
 // execute works on an order this executor owns, from its next step on.
-func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step) (*Report, error) {
+func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step, resumed bool) (*Report, error) {
 	ctx, lose := context.WithCancelCause(ctx)
-	r := &run{Executor: e, absent: map[session]time.Time{}, steps: steps, order: order, stored: order, started: time.Now(), lose: lose, report: &Report{Task: order.ID, Moved: moved(&order.Plan), Phases: slices.Clone(order.Results)}}
+	r := &run{Executor: e, absent: map[session]time.Time{}, steps: steps, order: order, stored: order, started: time.Now(), lose: lose, report: reportOf(&order)}
+	r.resumed, r.interrupted = resumed, resumed // nobody knows how far the step came
+	r.tell(Event{Kind: EventBegun, Phase: order.Phase, Moved: r.report.Moved})
 	stopBeat := r.beat(ctx)
 	err := r.phases(ctx)
 	stopBeat()
 	lose(nil)
 	r.report.Duration = time.Since(r.started)
+	r.report.State, r.report.Decisions = r.order.State, r.order.Decisions
+	r.report.Overrides = overrides(&r.order)
+	answer := r.report.Answer()
+	r.tell(Event{Kind: EventDone, Report: &answer, Error: text(err)})
 	e.o.Observer.Done(order.ID, r.report, err)
 	return r.report, err
+}
+
+func reportOf(o *Order) *Report {
+	return &Report{Task: o.ID, By: o.Plan.Request.By, Moved: moved(&o.Plan), Phases: slices.Clone(o.Results)}
+}
+
+// tell publishes an event of this order.
+func (r *run) tell(e Event) {
+	e.Task = r.order.ID
+	r.o.Events.publish(e)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // moved lists what a plan moves, as reports show it.
@@ -146,34 +173,26 @@ func (r *run) phases(ctx context.Context) error {
 			return r.failed(ctx, step.Name, err)
 		}
 		r.o.Observer.Phase(r.order.ID, step.Name)
+		r.tell(Event{Kind: EventPhase, Phase: step.Name})
 		if n := Number(step.Name); n > 0 {
 			r.o.Logger.Info(fmt.Sprintf("Process MSHA route switch: task=%s, phase=%d", r.order.ID, n))
 		}
 		begun := time.Now()
-		note, err := r.step(ctx, step)
+		result, err := r.step(ctx, step)
+		result.Phase, result.Duration = step.Name, time.Since(begun)
+		answer := result.answer()
+		r.tell(Event{Kind: EventPhaseEnded, Phase: step.Name, Result: &answer, Error: text(err)})
 		if err != nil && (r.order.State != StateCommitted || ctx.Err() != nil) {
 			return r.failed(ctx, step.Name, err)
 		}
 		if err != nil { // nothing can be undone any more: finish what was decided
-			note = err.Error()
+			result.Note = err.Error()
 			late = errors.Join(late, err)
 		}
-		result := PhaseResult{Phase: step.Name, Duration: time.Since(begun), Note: note}
-		r.report.Phases = append(r.report.Phases, result)
 		if step.Name == Commit && !r.fenced.IsZero() {
 			r.report.Pause = time.Since(r.fenced)
 		}
-		err = r.saved(ctx, func(o *Order) {
-			o.Next++
-			o.Results = append(o.Results, result)
-			if step.Name == Commit {
-				o.State = StateCommitted
-			}
-			if o.Next == len(r.steps) {
-				o.State = StateDone
-			}
-		})
-		if err != nil {
+		if err := r.ended(ctx, step, result); err != nil {
 			return r.failed(ctx, step.Name, err)
 		}
 	}
@@ -181,163 +200,89 @@ func (r *run) phases(ctx context.Context) error {
 	return late
 }
 
-func (r *run) step(ctx context.Context, step msha.Step) (string, error) {
+// ended records a phase or step, so that no executor runs it again.
+func (r *run) ended(ctx context.Context, step msha.Step, result PhaseResult) error {
+	r.report.Phases = append(r.report.Phases, result)
+	r.interrupted = r.interrupted || result.Skipped == "" // if this cannot be saved, the step has to be undone all the same
+	err := r.saved(ctx, func(o *Order) {
+		o.Next++
+		o.Results = append(o.Results, result)
+		if step.Name == Commit {
+			o.State = StateCommitted
+		}
+		if o.Next == len(r.steps) {
+			o.State = StateDone
+		}
+	})
+	if err == nil {
+		r.interrupted = false
+		r.noteMoved(&r.order)
+	}
+	return err
+}
+
+func (r *run) step(ctx context.Context, step msha.Step) (result PhaseResult, err error) {
 	if r.order.State == StateRunning {
 		if err := r.trusted(); err != nil {
-			return "", err
+			return result, err
 		}
 	}
 	switch step.Name {
 	case Check:
-		bounded, cancel := context.WithTimeoutCause(ctx, r.o.GateWindow+r.order.Plan.Deadline, errDeadline)
-		defer cancel()
-		return r.check(bounded)
+		result.Note, err = r.check(ctx)
+		return result, err
 	case Fence:
-		return "", r.fence(ctx)
+		if err := r.recheck(ctx); err != nil {
+			return result, err
+		}
+		return result, r.fence(ctx)
 	case TakeOver:
-		return r.takeOver(ctx)
+		result.Note, err = r.takeOver(ctx)
+		return result, err
 	}
 	if Number(step.Name) == 0 {
-		return "", r.user(ctx, step)
+		return r.user(ctx, step)
 	}
 	if err := r.stillFenced(ctx, step.Name); err != nil {
-		return "", err
+		return result, err
 	}
 	if step.Name == Commit {
-		return "", r.commit(ctx)
+		return result, r.commit(ctx)
 	}
 	// A passed deadline ends the phase even if a call hangs.
 	bounded, cancel := context.WithDeadlineCause(ctx, r.deadline, errDeadline)
 	defer cancel()
 	switch step.Name {
 	case Drain:
-		return "", r.drain(bounded)
+		return result, r.drain(bounded)
 	case Confirm:
-		return r.confirm(bounded)
+		result.Note, err = r.confirm(bounded)
+		return result, err
 	}
-	return "", r.handOver(bounded)
+	return result, r.handOver(bounded)
 }
 
 var errDeadline = errors.New("the deadline of the fence passed")
 
-// user runs a user's step.
-func (r *run) user(ctx context.Context, step msha.Step) error {
-	if step.Do == nil {
-		return msha.Errorf("switch.step", step.Name, "register it in Options.Steps of every manager", "step %w in this process", msha.ErrNotFound)
-	}
-	timeout := step.Timeout
-	if timeout == 0 {
-		timeout = r.order.Plan.Deadline
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := call(ctx, step.Do); err != nil {
-		return msha.Errorf("switch.step", step.Name, "", "%w", err)
-	}
-	return nil
-}
-
-// stepGrace is how long a step may take to return once its context ended; its Undo must not run beside it.
-const stepGrace = time.Second
-
-// call turns a panic of a user's function into an error and does not wait for ever for one that ignores its context.
-func call(ctx context.Context, f func(context.Context) error) error {
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- fmt.Errorf("panic: %v", p)
-			}
-		}()
-		done <- f(ctx)
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	t := time.NewTimer(stepGrace)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
-		return ctx.Err()
-	}
-}
-
-// save changes the order by compare-and-set. It fails with errLost once another executor has taken the order over.
-func (r *run) save(ctx context.Context, edit func(*Order)) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next := r.stored
-	next.Results = slices.Clone(next.Results)
-	edit(&next)
-	next.Beat++
-	err := updateOrders(ctx, r.o.Store, func(o *Orders) error {
-		stored := o.find(next.ID)
-		if stored == nil || stored.Manager != r.o.Manager {
-			return errLost
-		}
-		*stored = next
+// recheck checks again where time passed since the check: users' steps lie between, or another executor made it. A fence that is there
+// already is only found again.
+func (r *run) recheck(ctx context.Context) error {
+	if !r.resumed && r.steps[1].Name == Fence {
 		return nil
-	})
-	if err == nil {
-		r.stored = next
 	}
+	t, err := r.o.Tables.Current(ctx)
+	if err != nil || locate(t, &r.order.Plan) != before {
+		return err
+	}
+	hits, err := r.guard(ctx, &r.order.Plan)
+	if err != nil {
+		return err
+	}
+	if len(hits) > 0 {
+		if err := r.saved(ctx, func(o *Order) { o.Overridden = hits }); err != nil {
+			return err
+		}
+	}
+	_, err = r.check(ctx)
 	return err
-}
-
-// saved is save for the goroutine that runs the phases, which reads the order without a lock.
-func (r *run) saved(ctx context.Context, edit func(*Order)) error {
-	if err := r.save(ctx, edit); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.order = r.stored
-	return nil
-}
-
-// beat shows other executors that this one works on the order.
-func (r *run) beat(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(r.o.ResumeAfter / 4)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if err := r.save(ctx, func(*Order) {}); errors.Is(err, errLost) {
-					r.lose(errLost)
-					return
-				}
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
-}
-
-// sleep waits one poll; it returns why ctx ended if it did.
-func (r *run) sleep(ctx context.Context) error {
-	t := time.NewTimer(r.o.Poll)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
-// wait tells the observer what a phase waits for.
-func (r *run) wait(phase, why string) {
-	if why != r.waiting {
-		r.waiting = why
-		r.o.Observer.Waiting(r.order.ID, phase, why)
-	}
 }

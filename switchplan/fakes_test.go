@@ -34,6 +34,9 @@ type world struct {
 	mute    map[string]bool              // clients that do not acknowledge
 	handed  map[string]string            // "unit/set/hash" -> from
 	pending int64
+	lag     map[string]int64 // "from>to"
+	blind   error            // of everything that is counted before a switch
+	down    map[string]error // units whose brokers do not answer
 	commits int
 	log     strings.Builder
 }
@@ -41,7 +44,7 @@ type world struct {
 func newWorld() *world {
 	w := &world{
 		docs: map[string]msha.Document{}, revs: map[string]msha.Revision{}, table: table(), units: units("unit-1", "unit-2"),
-		clients: map[string][]string{"unit-2/channel": {"c1", "c2"}}, acks: map[string]map[string]uint64{"unit-2": {}},
+		clients: map[string][]string{"unit-2/channel": {"c1", "c2"}, "unit-1/channel": {"other"}}, acks: map[string]map[string]uint64{"unit-2": {}},
 		mute: map[string]bool{}, handed: map[string]string{},
 	}
 	w.units.Units[1].Groups = []string{"channel"}
@@ -213,7 +216,7 @@ func (p *process) Mark(ctx context.Context, _ string, _ uint64) error {
 }
 
 func (p *process) Clients(ctx context.Context, unit, group string) (ids []string, err error) {
-	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return nil })
+	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return p.down[unit] })
 	return ids, err
 }
 

@@ -44,6 +44,13 @@ func (r *run) takeOver(ctx context.Context) (string, error) {
 			r.report.TakenOver, r.report.Pending = sum.TakenOver, sum.Pending
 			r.report.PossiblyRepeated, r.report.Unknown = sum.PossiblyRepeated, sum.Unknown
 			r.o.Observer.TakeOver(r.order.ID, sum)
+			if sum != r.progressed {
+				r.progressed = sum
+				r.tell(Event{Kind: EventProgress, Phase: TakeOver, Progress: &sum})
+			}
+			if sum.Pending == 0 && sum.Offline > 0 {
+				return fmt.Sprintf("%d messages wait for groups that nobody consumes in the gaining unit", sum.Offline), nil
+			}
 			if sum.Pending == 0 {
 				return "", nil
 			}
@@ -71,6 +78,7 @@ func (r *run) progress(ctx context.Context) (sum Progress, err error) {
 			return sum, err
 		}
 		sum.Pending += p.Pending
+		sum.Offline += p.Offline
 		sum.TakenOver += p.TakenOver
 		sum.PossiblyRepeated += p.PossiblyRepeated
 		sum.Unknown += p.Unknown

@@ -57,6 +57,9 @@ type Facts interface {
 	Remaining(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) (*Remaining, error)
 	// HandOver appends what remains to the log of the gaining unit on every broker. Repeating it changes nothing.
 	HandOver(ctx context.Context, unit string, r *Remaining) error
+	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they
+	// were made now. All moves have From == unit; table holds no fence of theirs. ErrMissingFacts if what remains cannot be told.
+	Outlook(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) ([]Outlook, error)
 	// Progress reads the log of the gaining unit and says how far its agents are with what was handed over.
 	Progress(ctx context.Context, unit string, moves []msha.Move) (Progress, error)
 }
@@ -69,10 +72,11 @@ type Remaining struct {
 
 // Progress is how far a take-over is.
 type Progress struct {
-	Pending          int64 // messages still to look at
-	TakenOver        int64 // messages of the moved routes the new owner has processed of those the old owner had left
-	PossiblyRepeated int64 // started by an owner that died before publishing
-	Unknown          int64 // cannot be decided from the facts
+	Pending          int64 `json:"pending"`          // messages still to look at
+	Offline          int64 `json:"offline"`          // the same, of groups that no process of the unit consumes: they wait for one
+	TakenOver        int64 `json:"takenOver"`        // messages of the moved routes the new owner has processed of those the old owner had left
+	PossiblyRepeated int64 `json:"possiblyRepeated"` // started by an owner that died before publishing
+	Unknown          int64 `json:"unknown"`          // cannot be decided from the facts
 }
 
 // Observer is told what an executor does, from its own goroutine: calls must not block. Nil fields are skipped.
@@ -93,13 +97,15 @@ type Options struct {
 	Facts    Facts
 
 	Manager         string               // identity of this process in work orders; "": random
-	Steps           map[string]msha.Step // users' own steps by name, for orders that another process began
+	Steps           map[string]msha.Step // code of users' own steps by name, for plans read from JSON and orders that another process began
 	GateWindow      time.Duration        // G of the agents; 0: 30 s
 	Poll            time.Duration        // between two looks at acknowledgements and progress; 0: 10 ms
 	TakeOverTimeout time.Duration        // how long Run waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration        // an order unchanged for so long is another executor's to finish; 0: 3 s
+	Guards          Guards               // what refuses a switch that is possible but unwise
 	Logger          *slog.Logger         // nil: slog.Default()
 	Observer        Observer
+	Events          *Stream // gets the events of the orders this executor works on; nil: nobody
 }
 
 func (o *Options) withDefaults() Options {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/go-msha/msha"
 )
@@ -30,7 +31,10 @@ type Order struct {
 	Manager  string            `json:"manager"` // the executor that works on it
 	Beat     uint64            `json:"beat"`    // grows while it does
 	Error    string            `json:"error,omitempty"`
-	Override []string          `json:"override,omitempty"` // guards that were overridden
+	Override []string          `json:"override,omitempty"` // what the request orders to pass by: override=<guard>, allow-unmanaged=<group>
+
+	Overridden []GuardHit `json:"overridden,omitempty"` // what those guards had said
+	Decisions  []Decision `json:"decisions,omitempty"`  // answers to approvals; any manager adds them
 }
 
 // Orders is the document: unfinished orders, then the last finished ones.
@@ -118,21 +122,49 @@ func overlaps(a, b *msha.Plan) bool {
 	return false
 }
 
-// create writes a new order. ErrBusy if the routes are in phases 1 to 6 of another one.
-func create(ctx context.Context, store msha.MetaStore, order Order) error {
+// create writes a new order. ErrBusy if the routes are in phases 1 to 6 of another one; what allowed says of the orders counts too.
+func create(ctx context.Context, store msha.MetaStore, order Order, allowed func(*Orders) error) error {
 	return updateOrders(ctx, store, func(o *Orders) error {
-		if old := o.find(order.ID); old != nil {
-			if old.Manager == order.Manager && old.State == StateRunning && old.Beat == 0 && old.Next == 0 {
-				return nil // an earlier attempt was stored although its answer was lost
-			}
-			return msha.Errorf("switch.order", order.ID, "make a new plan", "%w: the plan was run before", msha.ErrInvalid)
+		if old := o.find(order.ID); old != nil && old.Manager == order.Manager && old.State == StateRunning && old.Beat == 0 && old.Next == 0 {
+			return nil // an earlier attempt was stored although its answer was lost
 		}
-		for i := range o.Orders {
-			if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
-				return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
-			}
+		if err := o.refuse(&order); err != nil {
+			return err
+		}
+		if err := allowed(o); err != nil {
+			return err
 		}
 		o.Orders = append(o.Orders, order)
 		return nil
 	})
+}
+
+// refuse is the reason why an order cannot be added.
+func (o *Orders) refuse(order *Order) error {
+	if o.find(order.ID) != nil {
+		return msha.Errorf("switch.order", order.ID, "make a new plan", "%w: the plan was run before", msha.ErrInvalid)
+	}
+	for i := range o.Orders {
+		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+			return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
+		}
+	}
+	return nil
+}
+
+// overrides lists what an order passes by, with what the guards had said of it.
+func overrides(o *Order) (out []Override) {
+	for _, name := range o.Override {
+		guard := strings.TrimPrefix(name, "override=")
+		entry := Override{Guard: guard, By: o.Plan.Request.By}
+		var said []string
+		for _, h := range o.Overridden {
+			if h.Guard == guard {
+				said = append(said, h.Where+": "+h.What)
+			}
+		}
+		entry.What = strings.Join(said, "; ")
+		out = append(out, entry)
+	}
+	return out
 }

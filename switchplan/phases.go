@@ -27,8 +27,8 @@ func Phases() []string { return slices.Clone(phases) }
 func Number(phase string) int { return slices.Index(phases, phase) + 1 }
 
 // InsertAfter puts a user's step directly behind a phase, or behind an earlier inserted step. A step that fails, or exceeds its
-// timeout, before the commit aborts the switch: the steps that had run are undone in reverse order. After the commit nothing is
-// undone; the error is returned with the report. ErrNotFound names the steps of the plan; ErrInvalid for a step without name or
+// timeout, before the commit aborts the switch: the steps that had run are undone in reverse order, as the package says. After the
+// commit nothing is undone; the error is returned with the report. ErrNotFound names the steps of the plan; ErrInvalid for a step without name or
 // Do, or with a name already taken.
 func InsertAfter(plan *msha.Plan, phase string, step msha.Step) error {
 	return insert(plan, phase, step, 1)
@@ -43,8 +43,12 @@ func InsertBefore(plan *msha.Plan, phase string, step msha.Step) error {
 }
 
 func insert(plan *msha.Plan, phase string, step msha.Step, delta int) error {
-	if step.Name == "" || step.Do == nil || step.Timeout < 0 {
-		return msha.Errorf("switch.insert", step.Name, "give it a Name and Do", "%w: a step needs a name, an action and a timeout of 0 or more", msha.ErrInvalid)
+	problems := stepProblems(step)
+	if step.Do == nil && step.Kind != msha.StepApproval {
+		problems = append(problems, "nothing to do")
+	}
+	if len(problems) > 0 {
+		return msha.Errorf("switch.insert", step.Name, "give it a Name and Do", "%w: %s", msha.ErrInvalid, strings.Join(problems, "; "))
 	}
 	at, names := -1, make([]string, len(plan.Steps))
 	for i, s := range plan.Steps {

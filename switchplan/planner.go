@@ -36,6 +36,11 @@ func (p *Planner) Plan(_ context.Context, req msha.SwitchRequest, view msha.View
 	if req.Deadline < 0 {
 		return nil, invalid(req.Deadline.String(), "use 0 for the default", "negative deadline")
 	}
+	for _, name := range req.Override {
+		if !slices.Contains(guardNames, name) {
+			return nil, invalid("override="+name, "guards: "+strings.Join(guardNames, ", "), "no such guard")
+		}
+	}
 	for _, unit := range []string{req.From, req.To} {
 		if _, ok := view.Units.Find(unit); unit != "" && !ok {
 			return nil, msha.Errorf(opPlan, unit, "known units: "+strings.Join(view.Units.Names(), ", "), "unit %w", msha.ErrNotFound)

@@ -21,6 +21,9 @@ func (e *Executor) Resume(ctx context.Context) error {
 	if err := e.reopenOrphans(ctx, first); err != nil {
 		return err
 	}
+	for i := range first.Orders {
+		e.noteMoved(&first.Orders[i])
+	}
 	idle := slices.DeleteFunc(slices.Clone(first.Orders), func(o Order) bool { return !o.Unfinished() || e.isActive(o.ID) })
 	if len(idle) == 0 {
 		return nil
@@ -71,14 +74,9 @@ func (e *Executor) resume(ctx context.Context, old Order) error {
 	if err != nil {
 		return err
 	}
-	steps := slices.Clone(mine.Plan.Steps)
-	for i, s := range steps {
-		if known, ok := e.o.Steps[s.Name]; ok && Number(s.Name) == 0 {
-			steps[i].Do, steps[i].Undo = known.Do, known.Undo
-		}
-	}
+	steps, _ := bindSteps(mine.Plan.Steps, e.o.Steps) // a step without code ends it where it comes
 	e.o.Logger.Info("resuming a switch of another manager", "task", mine.ID, "phase", mine.Phase, "manager", old.Manager)
-	_, err = e.execute(ctx, mine, steps)
+	_, err = e.execute(ctx, mine, steps, true)
 	if errors.Is(err, msha.ErrAborted) {
 		return nil
 	}

@@ -73,6 +73,7 @@ func Protocol() []Scenario {
 		{name: "delay", run: delay},
 		{name: "transaction", run: transaction},
 		{name: "statistics", run: statistics},
+		{name: "ends of transactions", run: endsOfTransactions},
 		{name: "kill and restart", run: restart, alone: true},
 	}
 }

@@ -30,6 +30,9 @@ func (g *gateway) listen(c config) error {
 	}
 	g.url = "http://" + l.Addr().String()
 	g.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	if g.manager != nil {
+		g.server.RegisterOnShutdown(g.manager.CloseEvents)
+	}
 	go func() {
 		if err := g.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			g.fail(fmt.Errorf("HTTP server: %w", err))

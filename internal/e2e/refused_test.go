@@ -103,8 +103,6 @@ func wrongSetup(t *testing.T, clusters backend) {
 	require.NoError(t, err)
 	_, err = u.NewPushConsumer()
 	require.ErrorIs(t, err, msha.ErrInvalid)
-	_, err = u.NewPushConsumer(consumer.WithGroupName("g"), consumer.WithConsumerOrder(true))
-	require.ErrorIs(t, err, msha.ErrUnsupported)
 	_, err = u.NewPushConsumer(consumer.WithGroupName("g"), consumer.WithConsumerModel(consumer.BroadCasting))
 	require.ErrorIs(t, err, msha.ErrUnsupported)
 	c, err := u.NewPushConsumer(consumer.WithGroupName("g"))

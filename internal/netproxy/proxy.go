@@ -34,8 +34,15 @@ type Proxy struct {
 }
 
 // Start listens on a free port of 127.0.0.1 and forwards to target, which need not serve yet.
-func Start(target string) (*Proxy, error) {
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+func Start(target string) (*Proxy, error) { return StartAt("127.0.0.1:0", target) }
+
+// StartAt is Start at a given address, for servers that tell their clients where to connect.
+func StartAt(addr, target string) (*Proxy, error) {
+	at, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("netproxy: %w", err)
+	}
+	l, err := net.ListenTCP("tcp", at)
 	if err != nil {
 		return nil, fmt.Errorf("netproxy: %w", err)
 	}

@@ -15,6 +15,8 @@ type Options struct {
 	Version string
 	// Brokers are the names of the (master) brokers. Default broker-a.
 	Brokers []string
+	// Slaves names the brokers that have a slave, which copies its master's log and is known by Slave's name. Default: none.
+	Slaves []string
 	// Cluster is the cluster's name. Default DefaultCluster.
 	Cluster string
 	// AutoCreateTopics lets a send to an unknown topic create it. Default true, as in the server.
@@ -76,6 +78,11 @@ func (o Options) validate() error {
 	if sorted := slices.Sorted(slices.Values(o.Brokers)); len(slices.Compact(sorted)) != len(o.Brokers) {
 		return fmt.Errorf("realmq: two brokers have one name: %s", strings.Join(o.Brokers, ", "))
 	}
+	for _, name := range o.Slaves {
+		if !slices.Contains(o.Brokers, name) {
+			return fmt.Errorf("realmq: there is no broker %q to have a slave", name)
+		}
+	}
 	return o.validateAccounts()
 }
 
@@ -89,19 +96,24 @@ func (o Options) tlsFlags() []string {
 }
 
 // brokerConfig is the property file of a broker. Files are small because every test has its own store.
-func (o Options) brokerConfig(name, nameServer, store string, port int) string {
+func (o Options) brokerConfig(b *broker, nameServer string) string {
+	id, role := "0", "ASYNC_MASTER"
+	if b.slave {
+		id, role = "1", "SLAVE"
+	}
 	p := map[string]string{
 		"brokerClusterName":          o.Cluster,
-		"brokerName":                 name,
-		"brokerId":                   "0",
-		"brokerRole":                 "ASYNC_MASTER",
+		"brokerName":                 b.name,
+		"brokerId":                   id,
+		"brokerRole":                 role,
 		"flushDiskType":              "ASYNC_FLUSH",
 		"brokerIP1":                  loopback,
+		"brokerIP2":                  loopback, // where slaves find it
 		"namesrvAddr":                nameServer,
-		"listenPort":                 strconv.Itoa(port),
-		"haListenPort":               strconv.Itoa(port + 1),
-		"storePathRootDir":           store,
-		"storePathCommitLog":         store + "/commitlog",
+		"listenPort":                 strconv.Itoa(b.port),
+		"haListenPort":               strconv.Itoa(b.port + 1),
+		"storePathRootDir":           b.store(),
+		"storePathCommitLog":         b.store() + "/commitlog",
 		"autoCreateTopicEnable":      strconv.FormatBool(*o.AutoCreateTopics),
 		"defaultTopicQueueNums":      strconv.Itoa(o.DefaultQueues),
 		"mappedFileSizeCommitLog":    strconv.Itoa(32 << 20),

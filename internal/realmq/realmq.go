@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,11 +37,12 @@ type Cluster struct {
 }
 
 type broker struct {
-	mu   sync.Mutex // held while it starts or is killed
-	name string
-	home string
-	port int
-	proc *child.Process
+	mu    sync.Mutex // held while it starts or is killed
+	name  string
+	slave bool
+	home  string
+	port  int
+	proc  *child.Process
 }
 
 // Start fetches the server if needed, starts a name server, then all brokers at once, and returns when every broker is registered.
@@ -64,6 +66,9 @@ func Start(ctx context.Context, o *Options) (*Cluster, error) {
 	c := &Cluster{opts: opts, dir: dir, lib: lib, brokers: map[string]*broker{}}
 	for _, name := range opts.Brokers {
 		c.brokers[name] = &broker{name: name, home: filepath.Join(dir, name)}
+	}
+	for _, name := range opts.Slaves {
+		c.brokers[Slave(name)] = &broker{name: name, slave: true, home: filepath.Join(dir, Slave(name))}
 	}
 	if err := c.start(ctx); err != nil {
 		c.Stop()
@@ -129,8 +134,8 @@ func (c *Cluster) Version() string { return c.opts.Version }
 
 // Addr is the address of a broker; empty if there is none of that name.
 func (c *Cluster) Addr(name string) string {
-	b := c.brokers[name]
-	if b == nil {
+	b, err := c.broker(name)
+	if err != nil {
 		return ""
 	}
 	b.mu.Lock()
@@ -192,7 +197,7 @@ func (c *Cluster) startBroker(ctx context.Context, b *broker) error {
 		b.port = port
 	}
 	config := filepath.Join(b.home, "server.properties")
-	text := c.opts.brokerConfig(b.name, c.nameServer, filepath.Join(b.home, "store"), b.port)
+	text := c.opts.brokerConfig(b, c.nameServer)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("realmq: %w", err)
 	}
@@ -238,9 +243,9 @@ func (c *Cluster) Stop() {
 		return
 	}
 	c.stopped = true
-	names := c.names
+	names, brokers := c.names, slices.Collect(maps.Values(c.brokers))
 	c.mu.Unlock()
-	for _, b := range c.brokers {
+	for _, b := range brokers {
 		b.mu.Lock() // a broker being started is waited for
 		if b.proc != nil {
 			b.proc.Kill()
@@ -281,6 +286,8 @@ func withoutSetup(out []byte) []byte {
 }
 
 func (c *Cluster) broker(name string) (*broker, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if b := c.brokers[name]; b != nil {
 		return b, nil
 	}

@@ -25,6 +25,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{DelayLevels: []time.Duration{time.Millisecond}},
 		{Brokers: []string{""}},
 		{Brokers: []string{"a", "a"}},
+		{Brokers: []string{"a"}, Slaves: []string{"b"}},
 		{Accounts: []realmq.Account{{AccessKey: "administrator", SecretKey: "short", Admin: true}}},
 		{Accounts: []realmq.Account{{AccessKey: "no administrator", SecretKey: "long enough"}}},
 	} {

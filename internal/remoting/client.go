@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -68,15 +69,12 @@ func (c *Client) Call(ctx context.Context, addr string, req *Command) (*Command,
 
 // callOn is Call on one connection: it fails with ErrDropped once that has ended.
 func (c *Client) callOn(ctx context.Context, conn *clientConn, req *Command) (*Command, error) {
-	frame, err := c.encode(req)
-	if err != nil {
-		return nil, err
-	}
+	sign(req, c.opts.Credentials)
 	answer, ok := conn.expect(req.Opaque)
 	if !ok {
 		return nil, conn.dropError()
 	}
-	if err := c.write(ctx, conn, frame); err != nil {
+	if err := c.write(ctx, conn, req); err != nil {
 		conn.forget(req.Opaque)
 		return nil, err
 	}
@@ -95,10 +93,7 @@ func (c *Client) Oneway(ctx context.Context, addr string, req *Command) error {
 
 // start writes the request; a connection found dead before anything was written is replaced once.
 func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientConn, chan *Command, error) {
-	frame, err := c.encode(req)
-	if err != nil {
-		return nil, nil, err
-	}
+	sign(req, c.opts.Credentials)
 	for attempt := 0; ; attempt++ {
 		conn, err := c.connect(ctx, addr)
 		if err != nil {
@@ -111,17 +106,12 @@ func (c *Client) start(ctx context.Context, addr string, req *Command) (*clientC
 			}
 			return nil, nil, conn.dropError()
 		}
-		if err := c.write(ctx, conn, frame); err != nil {
+		if err := c.write(ctx, conn, req); err != nil {
 			conn.forget(req.Opaque)
 			return nil, nil, err
 		}
 		return conn, answer, nil
 	}
-}
-
-func (c *Client) encode(req *Command) ([]byte, error) {
-	sign(req, c.opts.Credentials)
-	return AppendFrame(nil, req, c.opts.Serialization)
 }
 
 func (c *Client) connect(ctx context.Context, addr string) (*clientConn, error) {
@@ -201,8 +191,9 @@ func (c *Client) dial(addr string) (net.Conn, error) {
 }
 
 func (c *Client) read(conn *clientConn) error {
+	buffered := bufio.NewReader(conn.net) // large frames go past it
 	for {
-		frame, err := ReadFrame(conn.net, nil)
+		frame, err := ReadFrame(buffered, nil)
 		if err != nil {
 			return err
 		}
@@ -218,11 +209,7 @@ func (c *Client) read(conn *clientConn) error {
 			continue
 		}
 		if reply := c.opts.OnRequest(conn.addr, cmd); reply != nil && !cmd.IsOneway() {
-			frame, err := AppendFrame(nil, reply, c.opts.Serialization)
-			if err == nil {
-				err = c.write(context.Background(), conn, frame)
-			}
-			if err != nil {
+			if err := c.write(context.Background(), conn, reply); err != nil {
 				return err
 			}
 		}
@@ -232,7 +219,10 @@ func (c *Client) read(conn *clientConn) error {
 // writeTimeout bounds a write whose context has no end: a frozen peer must not block its callers for ever.
 const writeTimeout = 30 * time.Second
 
-func (c *Client) write(ctx context.Context, conn *clientConn, frame []byte) error {
+// maxKeptFrame bounds the memory that a connection keeps for the next frame to be written.
+const maxKeptFrame = 8 << 20
+
+func (c *Client) write(ctx context.Context, conn *clientConn, cmd *Command) error {
 	select {
 	case conn.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -241,6 +231,13 @@ func (c *Client) write(ctx context.Context, conn *clientConn, frame []byte) erro
 	defer func() { <-conn.writing }()
 	if err := ctx.Err(); err != nil { // nothing is written yet: the others' connection must not suffer
 		return err
+	}
+	frame, err := AppendFrame(conn.frame, cmd, c.opts.Serialization)
+	if err != nil {
+		return err
+	}
+	if cap(frame) <= maxKeptFrame {
+		conn.frame = frame[:0]
 	}
 	deadline := time.Now().Add(writeTimeout)
 	own, ok := ctx.Deadline()

@@ -22,7 +22,7 @@ type Cluster struct {
 // addresses is what a cluster and its pinned views found out.
 type addresses struct {
 	mu      sync.Mutex
-	last    int               // name server that answered last
+	last    int               // name server to ask first: it answered last, or follows one that did not
 	masters map[string]string // broker name -> address
 }
 
@@ -55,17 +55,25 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 	first := c.last
 	c.mu.Unlock()
 	err := error(msha.Errorf(op, "", "set the name servers of the unit", "%w: no name servers", msha.ErrInvalid))
+	timeout := callTimeout
+	if len(c.nameServers) > 1 {
+		timeout = nameServerTimeout
+	}
 	for i := range c.nameServers {
 		n := (first + i) % len(c.nameServers)
 		addr := c.nameServers[n]
-		one, cancel := context.WithTimeout(ctx, callTimeout)
+		one, cancel := context.WithTimeout(ctx, timeout)
 		req := NewRequest(code, ext, nil)
 		resp, callErr := c.client.Call(one, addr, req)
 		cancel()
+		next := n
+		if callErr != nil {
+			next = (n + 1) % len(c.nameServers) // also if ctx ends here: the next call must not wait for the same one again
+		}
+		c.mu.Lock()
+		c.last = next
+		c.mu.Unlock()
 		if callErr == nil {
-			c.mu.Lock()
-			c.last = n
-			c.mu.Unlock()
 			return check(op, addr, resp, refusal(op, addr, req, resp))
 		}
 		if ctx.Err() != nil {
@@ -75,6 +83,9 @@ func (c *Cluster) askNameServer(ctx context.Context, op string, code int, ext ma
 	}
 	return nil, err
 }
+
+// nameServerTimeout is for one of several name servers: one that is there and does not answer must leave time for the others.
+const nameServerTimeout = 3 * time.Second
 
 // callTimeout bounds every call but a pull, which has a limit of its own: a host that lost its power answers nothing for many minutes.
 const callTimeout = 10 * time.Second

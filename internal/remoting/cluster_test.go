@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -189,6 +190,27 @@ func TestNameServersTakeOver(t *testing.T) {
 	require.NotEmpty(t, op.Hint)
 	_, err = NewCluster(nil, newClient(t, nil)).Brokers(ctx)
 	require.ErrorIs(t, err, msha.ErrInvalid)
+}
+
+// A name server that hangs lets a call with little time fail; the next call asks another one.
+func TestASilentNameServerIsAskedOnce(t *testing.T) {
+	hang := make(chan struct{})
+	silent, stop := serve(t, "127.0.0.1:0", func(ctx context.Context, _ *Conn, _ *Command) *Command {
+		<-hang
+		return nil
+	})
+	t.Cleanup(stop)
+	t.Cleanup(func() { close(hang) })
+	f := startFake(t, "127.0.0.1:0")
+	cl := NewCluster([]string{silent, f.addr}, newClient(t, nil))
+	hurried, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+	defer cancel()
+	_, err := cl.Brokers(hurried)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	hurried, cancel = context.WithTimeout(testContext(t), nameServerTimeout-time.Second)
+	defer cancel()
+	_, err = cl.Brokers(hurried)
+	require.NoError(t, err)
 }
 
 func TestMasterAddressesAreCachedUntilAnError(t *testing.T) {

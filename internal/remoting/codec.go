@@ -58,7 +58,11 @@ func AppendFrame(dst []byte, c *Command, s Serialization) ([]byte, error) {
 		return dst[:start], err
 	}
 	header := len(dst) - start - 8
-	dst = append(dst, c.Body...)
+	if c.appendBody != nil {
+		dst = c.appendBody(dst)
+	} else {
+		dst = append(dst, c.Body...)
+	}
 	total := len(dst) - start - 4
 	if total > MaxFrame || header > 0xffffff {
 		return dst[:start], fmt.Errorf("remoting frame of %d bytes: %w: the limit is %d", total, msha.ErrTooLarge, MaxFrame)

@@ -8,6 +8,7 @@ const (
 	ReqUpdateConsumerOffset     = 15
 	ReqUpdateAndCreateTopic     = 17
 	ReqGetAllTopicConfig        = 21
+	ReqGetBrokerConfig          = 26
 	ReqGetBrokerRuntimeInfo     = 28
 	ReqSearchOffsetByTimestamp  = 29
 	ReqGetMaxOffset             = 30

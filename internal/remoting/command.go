@@ -15,6 +15,8 @@ type Command struct {
 	Remark   string
 	Ext      map[string]string // the custom header
 	Body     []byte
+
+	appendBody func(dst []byte) []byte // instead of Body: gives it while the frame is made
 }
 
 const (

@@ -15,6 +15,7 @@ type clientConn struct {
 	err   error
 
 	writing chan struct{} // holds one token: a mutex that a context can give up waiting for
+	frame   []byte        // empty; memory for the next frame, of who holds writing
 
 	mu      sync.Mutex
 	pending map[int32]chan *Command

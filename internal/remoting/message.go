@@ -49,20 +49,16 @@ func errMessage(format string, args ...any) error {
 
 // DecodeMessages decodes the body of a pull answer. Bodies alias b.
 func DecodeMessages(b []byte) ([]*Message, error) {
-	var out []*Message
-	for len(b) > 0 {
-		if len(b) < 8 {
-			return nil, errMessage("%d bytes left", len(b))
-		}
-		size := int(int32(binary.BigEndian.Uint32(b)))
-		if size < 8 || size > len(b) {
-			return nil, errMessage("size %d in %d bytes", size, len(b))
-		}
-		m, err := decodeMessage(b[4:size])
-		if err != nil {
+	n, err := countMessages(b)
+	if n == 0 || err != nil {
+		return nil, err
+	}
+	out := make([]*Message, n)
+	for i := range out {
+		size := binary.BigEndian.Uint32(b)
+		if out[i], err = decodeMessage(b[4:size]); err != nil {
 			return nil, err
 		}
-		out = append(out, m)
 		b = b[size:]
 	}
 	return out, nil

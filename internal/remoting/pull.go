@@ -37,6 +37,7 @@ type PullResult struct {
 	Status                           PullStatus
 	NextOffset, MinOffset, MaxOffset int64
 	Messages                         []*Message // ascending; tag filters work by hash, so check tags again
+	Records                          []Record   // of PullRecords, instead of Messages
 }
 
 // pullSlack is how much longer than Suspend the answer may take.
@@ -44,22 +45,38 @@ const pullSlack = 10 * time.Second
 
 // Pull asks the queue's master. Ending ctx ends the wait at once.
 func (c *Cluster) Pull(ctx context.Context, p PullRequest) (*PullResult, error) {
+	res, body, err := c.pull(ctx, p)
+	if err == nil {
+		res.Messages, err = DecodeMessages(body)
+	}
+	return res, err
+}
+
+// PullRecords is Pull for who passes the messages on.
+func (c *Cluster) PullRecords(ctx context.Context, p PullRequest) (*PullResult, error) {
+	res, body, err := c.pull(ctx, p)
+	if err == nil {
+		res.Records, err = DecodeRecords(body)
+	}
+	return res, err
+}
+
+func (c *Cluster) pull(ctx context.Context, p PullRequest) (res *PullResult, found []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Suspend+pullSlack)
 	defer cancel()
 	op := "pull " + p.Queue.String()
 	resp, addr, err := c.call(ctx, op, p.Queue.Broker, NewRequest(ReqPullMessage, pullHeader(p), nil))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	res := &PullResult{}
+	res = &PullResult{}
 	res.NextOffset, _ = resp.Int64("nextBeginOffset")
 	res.MinOffset, _ = resp.Int64("minOffset")
 	res.MaxOffset, _ = resp.Int64("maxOffset")
 	switch resp.Code {
 	case RespSuccess:
 		res.Status = PullFound
-		res.Messages, err = DecodeMessages(resp.Body)
-		return res, err
+		return res, resp.Body, nil
 	case RespPullNotFound:
 		res.Status = PullNoNew
 	case RespPullRetryImmediately:
@@ -68,9 +85,9 @@ func (c *Cluster) Pull(ctx context.Context, p PullRequest) (*PullResult, error) 
 		res.Status = PullOffsetIllegal
 	default:
 		_, err = check(op, addr, resp, nil)
-		return nil, err
+		return nil, nil, err
 	}
-	return res, nil
+	return res, nil, nil
 }
 
 func pullHeader(p PullRequest) map[string]string {

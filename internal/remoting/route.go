@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
 
 	"github.com/go-msha/msha"
 )
@@ -20,7 +21,7 @@ type Queue struct {
 }
 
 // String is for logs and map keys: topic/broker/id.
-func (q Queue) String() string { return fmt.Sprintf("%s/%s/%d", q.Topic, q.Broker, q.ID) }
+func (q Queue) String() string { return q.Topic + "/" + q.Broker + "/" + strconv.Itoa(q.ID) }
 
 // Broker is one broker of a route; Addrs by broker id, 0 is the master.
 type Broker struct {

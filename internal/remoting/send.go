@@ -48,6 +48,14 @@ func (c *Cluster) SendBatch(ctx context.Context, q Queue, group string, ms []*Me
 	return c.send(ctx, "send batch", ReqSendBatchMessage, q, sendHeader(q, group, envelope, "", true), body)
 }
 
+// SendEncoded is SendBatch of messages that are encoded while the request is written: encode appends them as AppendBatchItem does. It
+// may be called again, and must not block. born is the time the first message was born.
+func (c *Cluster) SendEncoded(ctx context.Context, q Queue, group string, born int64, encode func(dst []byte) []byte) (*SendResult, error) {
+	req := NewRequest(ReqSendBatchMessage, sendHeader(q, group, &Message{BornTimestamp: born}, "", true), nil)
+	req.appendBody = encode
+	return c.sendRequest(ctx, "send batch", q, req)
+}
+
 // sendHeader is the compact header of SEND_MESSAGE_V2.
 func sendHeader(q Queue, group string, m *Message, props string, batch bool) map[string]string {
 	born := m.BornTimestamp
@@ -69,7 +77,11 @@ func sendHeader(q Queue, group string, m *Message, props string, batch bool) map
 }
 
 func (c *Cluster) send(ctx context.Context, op string, code int, q Queue, ext map[string]string, body []byte) (*SendResult, error) {
-	resp, addr, err := c.call(ctx, op+" "+q.String(), q.Broker, NewRequest(code, ext, body))
+	return c.sendRequest(ctx, op, q, NewRequest(code, ext, body))
+}
+
+func (c *Cluster) sendRequest(ctx context.Context, op string, q Queue, req *Command) (*SendResult, error) {
+	resp, addr, err := c.call(ctx, op+" "+q.String(), q.Broker, req)
 	if err != nil {
 		return nil, err
 	}

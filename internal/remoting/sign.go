@@ -24,6 +24,9 @@ func sign(c *Command, cr msha.Credentials) {
 	if cr == (msha.Credentials{}) {
 		return
 	}
+	if c.appendBody != nil { // the header, which comes first, depends on it
+		c.Body, c.appendBody = c.appendBody(nil), nil
+	}
 	if c.Ext == nil {
 		c.Ext = map[string]string{}
 	}
