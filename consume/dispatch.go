@@ -208,7 +208,7 @@ func (e *Engine) handle(batch []*item) {
 	cctx.MQ = *msgs[0].Queue
 	ctx = primitive.WithConcurrentlyCtx(ctx, cctx)
 	result := e.call(ctx, first.sub.handler, msgs)
-	ok := result == consumer.ConsumeSuccess
+	ok := result == consumer.ConsumeSuccess || e.set.orderly && result == consumer.Commit
 	for _, it := range batch {
 		switch {
 		case !ok:
@@ -246,6 +246,7 @@ func (e *Engine) finish(it *item) {
 		e.stats.Succeeded++
 	}
 	e.tracker.Finish(it.meta, it.key, it.h.queue.Broker)
+	it.h.did(it)
 	e.leave(it)
 }
 

@@ -30,7 +30,7 @@ func (e *Engine) fail(it *item, level int) {
 	// A copy that could not be sent leaves a message whose own count knows nothing of the attempt.
 	attempt = max(attempt, int32(e.tracker.Attempts(it.key, it.meta.Origin))+1)
 	e.mu.Unlock()
-	if attempt > e.set.maxAttempts || level < 0 {
+	if attempt > e.set.retries() || level < 0 {
 		e.deadLetter(it)
 		return
 	}
@@ -73,7 +73,7 @@ func (e *Engine) failLegacy(it *item, level int) {
 	e.mu.Lock()
 	e.stats.Failed++
 	e.mu.Unlock()
-	if attempt > e.set.maxAttempts || level < 0 {
+	if attempt > e.set.retries() || level < 0 {
 		e.deadLetter(it)
 		return
 	}

@@ -39,16 +39,31 @@ func (e *Engine) raised(h *held) bool {
 	return h.home != "" && h.unit == "" && h.in.Newest(q) != e.in.Newest(q)
 }
 
+// did keeps what a generation of a home queue has processed, for carry.
+func (h *held) did(it *item) {
+	if h.home == "" || h.unit != "" {
+		return
+	}
+	if h.processed[it.key] == nil {
+		if h.processed == nil {
+			h.processed = map[filter.Key]*filter.Offsets{}
+		}
+		h.processed[it.key] = &filter.Offsets{}
+	}
+	h.processed[it.key].Add(it.meta.Origin.Offset, it.meta.Origin.Offset+1)
+}
+
 // carry gives what a generation has done its new identities, if it has a new incarnation by now:
 //
 //	the broker loses its tail and stores other messages at offset 90 and above → this generation, which has read up to offset 80 only,
 //	notices nothing and processes them → the replicator, which had copied up to offset 99, raises the incarnation
 //
 // A generation that has read what was lost does not find its last message there any more; what it did is done to messages of the old
-// incarnation.
+// incarnation. What waits for a retry under its old identity is given up: the retry copy is refused, and the message read again under
+// the new one.
 func (e *Engine) carry(ctx context.Context, h *held) error {
 	e.mu.Lock()
-	raised := h.open && e.raised(h)
+	raised := h.open && h.last != nil && e.raised(h)
 	e.mu.Unlock()
 	if !raised {
 		return nil
@@ -59,14 +74,23 @@ func (e *Engine) carry(ctx context.Context, h *held) error {
 		return err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	home := e.homeOrigin(h.queue)
-	for _, now := range e.in.Split(home, h.first, h.next) {
+	var closes []filter.Record
+	for _, now := range e.in.Split(home, h.first, h.last.QueueOffset+1) {
 		for _, was := range h.in.Split(home, now.From, now.To) {
-			if was.Queue != now.Queue {
-				e.tracker.Carry(h.queue.Broker, was.Queue, now.Queue, filter.Range(was.From, was.To))
+			if was.Queue == now.Queue {
+				continue
 			}
+			o := filter.Range(was.From, was.To)
+			for k, done := range h.processed {
+				e.tracker.Carry(h.queue.Broker, k, now.Queue, done.Intersect(o))
+			}
+			closes = append(closes, e.tracker.Closes(was.Queue, o)...)
 		}
 	}
-	return nil
+	e.mu.Unlock()
+	if len(closes) == 0 {
+		return nil
+	}
+	return e.insist(ctx, h.queue.Broker, closes...)
 }

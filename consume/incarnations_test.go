@@ -175,3 +175,19 @@ func TestReplicaOfSeveralIncarnations(t *testing.T) {
 	f.eventually("all", func() bool { return f.journal.succeeded() >= 19 && f.acknowledged(replicaTopic) })
 	require.Empty(t, f.journal.wrong(f.keys()))
 }
+
+// The broker loses the tail of a replica queue and the replicator fills it again: what was processed is not repeated, the rest goes on.
+func TestReplicaQueueLostItsTail(t *testing.T) {
+	f := start(t, 1, nil)
+	f.topic(replicaTopic, 1)
+	f.topic(copyOfLog.Topic, 1)
+	f.foreignBaseline(0)
+	f.join(both, func(m *member) { m.lim.settle = 300 * time.Millisecond })
+	keys := copied(f, replica, "beijing", 0, 10)
+	f.eventually("processed", func() bool { return f.journal.succeeded() == 10 && f.acknowledged(replicaTopic) })
+	f.restart(broker, embedmq.LoseTail(3, replicaTopic))
+	copied(f, replica, "beijing", 7, 3)
+	keys = append(keys, copied(f, replica, "beijing", 10, 4)...)
+	f.eventually("the rest", func() bool { return f.journal.succeeded() >= 14 && f.acknowledged(replicaTopic) })
+	require.Empty(t, f.journal.wrong(keys))
+}

@@ -189,6 +189,15 @@ func (e *Engine) openQueue(h *held) error {
 		for _, part := range h.in.All(origin) {
 			e.tracker.Acquire(h.local, part.Queue, min(max(start, part.From), part.To))
 		}
+	case origin.Topic != "":
+		for q := origin; q.Incarnation > 0; { // of the older ones only the facts tell how far they were pulled
+			q.Incarnation--
+			if pulled := e.tracker.Facts().Next(q); pulled > 0 {
+				e.tracker.Acquire(h.local, q, pulled)
+			}
+		}
+		// The copy before the position may be of a batch that a replaced replicator had on its way, and stored behind later ones.
+		e.tracker.Acquire(h.local, origin, max(next, e.tracker.Facts().Next(origin)))
 	default:
 		e.tracker.Acquire(h.local, origin, next)
 	}
@@ -238,9 +247,14 @@ func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 	q := e.homeOrigin(h.queue)
 	var missing []filter.Record
 	e.mu.Lock()
+	_, managed := e.tracker.Facts().Baseline(q)
 	for n := int64(0); n <= h.in.Newest(q); n++ {
-		if q.Incarnation = n; n > 0 {
+		q.Incarnation = n
+		start := start
+		if n > 0 && managed {
 			start = h.in.From(q)
+		} else if n > 0 {
+			start = max(start, h.in.From(q))
 		}
 		if _, known := e.tracker.Facts().Baseline(q); !known {
 			missing = append(missing, filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start})
@@ -259,6 +273,12 @@ func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 
 // startOffset is the committed offset, or where the options say that a new group starts. Replica and retry queues begin at their start.
 func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
+	e.mu.Lock()
+	lost := e.left[h.queue].lost
+	e.mu.Unlock()
+	if lost && h.home == "" { // what the group has committed there says nothing any more
+		return e.cfg.Cluster.MinOffset(ctx, h.queue)
+	}
 	off, err := e.cfg.Cluster.CommittedOffset(ctx, e.set.group, h.queue)
 	if err == nil {
 		return e.withinQueue(ctx, h, off)
@@ -273,7 +293,7 @@ func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
 	base, known := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
 	e.mu.Unlock()
 	if known {
-		return base, nil
+		return e.withinQueue(ctx, h, base)
 	}
 	switch e.set.from {
 	case consumer.ConsumeFromFirstOffset:
@@ -386,16 +406,18 @@ func (e *Engine) drop(h *held) {
 // release gives back dropped queues of which nothing runs: facts are published, offsets committed and Release is in the log before the
 // next holder gets the locks. A broker that fails or hangs keeps only its own queues. It may be repeated.
 func (e *Engine) release(ctx context.Context, hs []*held) error {
+	carried := map[string]error{}
 	for _, h := range hs {
 		<-h.done
 		if err := e.carry(ctx, h); err != nil {
-			return err
+			carried[h.queue.Broker] = err
 		}
 	}
 	failed, err := e.publishFacts(ctx, true)
 	if err != nil {
 		return err
 	}
+	maps.Copy(failed, carried)
 	byBroker := map[string][]*held{}
 	e.mu.Lock()
 	for _, h := range hs {
@@ -449,7 +471,7 @@ func (e *Engine) releaseAt(ctx context.Context, broker string, hs []*held) error
 		if e.queues[h.queue] == h {
 			delete(e.queues, h.queue)
 			e.tracker.Drop(h.local)
-			e.left[h.queue] = leftover{h.last, h.committed, h.in.Newest(e.homeOrigin(h.queue))}
+			e.left[h.queue] = leftover{h.last, h.committed, h.in.Newest(e.homeOrigin(h.queue)), h.lost}
 		}
 	}
 	e.poke(e.notify)

@@ -131,7 +131,7 @@ func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 				closed = e.tracker.Apply(l.queue.Broker, r) || closed
 			} else {
 				e.tracker.ApplyCopy(r)
-				closed = closed || r.Kind == filter.Baseline // what lies in a replica queue may be wanted now
+				closed = closed || r.Kind == filter.Baseline || r.Kind == filter.Snapshot // what lies in a replica queue may be wanted now
 			}
 		}
 	}

@@ -148,6 +148,14 @@ func (s settings) withDefaults() settings {
 	return s
 }
 
+// retries is how often a message goes to the retry topic: in an ordered group without a limit those that were there before.
+func (s settings) retries() int32 {
+	if s.maxAttempts < 0 {
+		return 16
+	}
+	return s.maxAttempts
+}
+
 // GroupOf reads the group name out of client-go's options, "" if there is none.
 func GroupOf(opts ...consumer.Option) string {
 	s, _ := readOptions(opts)

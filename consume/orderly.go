@@ -51,6 +51,11 @@ func (e *Engine) unsettle(h *held) {
 	e.poke(h.scanRoom)
 }
 
+// needsScan tells whether the queue cannot go on before a re-scan ends: it waits for one, or for the next one.
+func (e *Engine) needsScan(h *held) bool {
+	return h.lane.Stale(h.scanning) || len(h.ready) > 0 && !h.ready[0].rescan
+}
+
 func (e *Engine) unsettleAll() {
 	for _, h := range e.queues {
 		e.unsettle(h)

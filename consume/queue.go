@@ -28,6 +28,7 @@ type held struct {
 
 	// Under the engine's lock:
 	in         *msha.Incarnations // of home queues, as this generation knows them
+	lost       bool               // its broker lost its tail
 	open       bool               // acquired completely: offsets may be committed
 	originSeen bool               // a replica queue's messages have told whose copies they are
 	dropped    bool
@@ -37,11 +38,12 @@ type held struct {
 	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
 	maxOffset  int64
-	window     filter.Window // pulled local offsets
-	ready      []*item       // not decided about; of an ordered group the lowest first
-	lane       filter.Lane   // of an ordered group
-	scanning   uint64        // the re-scan that is under way
-	resumeAt   time.Time     // an ordered group waits after a failure
+	processed  map[filter.Key]*filter.Offsets // of a home queue, by this generation
+	window     filter.Window                  // pulled local offsets
+	ready      []*item                        // not decided about; of an ordered group the lowest first
+	lane       filter.Lane                    // of an ordered group
+	scanning   uint64                         // the re-scan that is under way
+	resumeAt   time.Time                      // an ordered group waits after a failure
 	inRing     bool
 	running    int // started and not finished, re-scans included
 	rescans    int // re-scanned and not finished
@@ -52,6 +54,7 @@ type leftover struct {
 	last        *remoting.Message
 	committed   int64
 	incarnation int64 // the newest one of a home queue
+	lost        bool  // its broker lost its tail
 }
 
 func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
@@ -147,6 +150,10 @@ func (e *Engine) pullLoop(h *held) {
 		case h.ctx.Err() != nil:
 			return
 		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > e.limits.settle:
+			if h.home == "" || h.unit != "" {
+				e.retake(h, err)
+				return
+			}
 			e.cfg.Logger.Error("queue stopped", "queue", h.queue.String(), "error", err)
 			return
 		default:
@@ -159,6 +166,16 @@ func (e *Engine) pullLoop(h *held) {
 			e.cfg.Cluster.Forget()
 		}
 	}
+}
+
+// retake begins anew with a replica or retry queue whose broker lost its tail. Their messages carry their identities: which local offsets
+// they have does not matter, and the facts tell which are done.
+func (e *Engine) retake(h *held, err error) {
+	e.cfg.Logger.Warn("queue lost its tail: it is taken again", "queue", h.queue.String(), "error", err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h.last, h.lost = nil, true
+	e.giveUp(h)
 }
 
 const hintLostTail = "the broker lost its tail or the topic was recreated: a replicator that has copied the queue begins a new incarnation of it; without one, " +

@@ -95,7 +95,7 @@ func (e *Engine) sweep(h *held, q msha.OriginQueue, pending filter.Offsets) erro
 		return err
 	}
 	for covered < end {
-		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold || e.ordered(h) && h.lane.Stale(h.scanning) }) {
+		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold || e.ordered(h) && e.needsScan(h) }) {
 			return nil
 		}
 		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: sweepBatch,
@@ -159,10 +159,6 @@ func (e *Engine) reread(h *held, q msha.OriginQueue, end, covered int64, res *re
 	}
 	for _, m := range res.Messages {
 		it := e.itemOf(h, m)
-		if it != nil && it.meta.Origin.Incarnation > q.Incarnation && h.unit != "" { // nothing of q follows
-			absent(end)
-			return end
-		}
 		if it == nil || it.meta.Origin.OriginQueue != q || it.meta.Origin.Offset < covered {
 			continue
 		}
@@ -238,7 +234,13 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
 		return err != nil || reached(o)
 	})
-	return low + int64(n), 0, err
+	if err != nil || n == int(high-low) {
+		return low + int64(n), 0, err
+	}
+	if o, err = e.originOf(h.ctx, h.queue, low+int64(n)); err != nil || o.Incarnation == q.Incarnation && o.Offset == origin {
+		return low + int64(n), 0, err
+	}
+	return low, 0, nil // a batch that a replaced replicator had on its way is out of order: look at everything
 }
 
 // originOf reads the identity of one copy.

@@ -114,14 +114,26 @@ func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
 	t.dirty[log][tq].Add(from, to)
 }
 
-// Carry records that what is Done of some offsets of one incarnation of a queue was done to messages of another one.
-func (t *Tracker) Carry(log string, from, to msha.OriginQueue, o Offsets) {
-	t.foldAll()
+// Carry records that what was done under one incarnation of a queue was done to messages of another one.
+func (t *Tracker) Carry(log string, k Key, to msha.OriginQueue, done Offsets) {
+	for _, s := range done {
+		t.cover(log, k, to, s.From, s.To)
+	}
+}
+
+// Closes lists records that end the Opens of some offsets of a queue, under the terms this unit owns.
+func (t *Tracker) Closes(q msha.OriginQueue, o Offsets) []Record {
+	var out []Record
 	for _, k := range t.owned {
-		for _, s := range t.mine.Done(k, from).Intersect(o) {
-			t.cover(log, k, to, s.From, s.To)
+		for _, s := range t.mine.Opens(k, q).Intersect(o) {
+			for off := s.From; off < s.To; off++ {
+				r := CloseOf(t.mine.open(k, msha.Origin{OriginQueue: q, Offset: off}).open)
+				r.Client, r.Writer = t.client, t.writer
+				out = append(out, r)
+			}
 		}
 	}
+	return out
 }
 
 // Fail gives the Open record of a failed message. It must be in the log before the retry copy is sent; the message stays in flight until

@@ -64,7 +64,7 @@ func (t *Tracker) Facts() *GroupFacts {
 func (t *Tracker) Apply(log string, r Record) (closed bool) {
 	t.version++
 	t.facts.Apply(log, r)
-	if r.Kind == Baseline && r.Set != "" { // part of a hand-over, which may be complete now
+	if r.Kind == Snapshot || r.Kind == Baseline && r.Set != "" { // with it a hand-over may be complete now
 		return len(t.queues) > 0
 	}
 	if r.Group != t.group {

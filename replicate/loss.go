@@ -33,12 +33,12 @@ func (s *session) renew(ctx context.Context, at standing, why error) (next int64
 	if s.history.now().Newest(s.from) != s.in.Newest(s.from) {
 		return 0, errRaised
 	}
-	from, common, err := s.parting(ctx, at)
+	p, err := s.parting(ctx, at)
 	if err != nil {
 		return 0, err
 	}
-	reason := "the broker lost its tail"
-	if !common {
+	from, reason := p.from, "the broker lost its tail"
+	if !p.common {
 		if s.opts.OnGap != Skip {
 			return 0, finalError{msha.Errorf("replicate.resume", s.from.String(),
 				"if its topic was recreated, or its broker came back empty, choose OnGap: Skip: all it holds now is then copied as a new incarnation",
@@ -61,23 +61,34 @@ func (s *session) renew(ctx context.Context, at standing, why error) (next int64
 	return from, nil
 }
 
-// parting is the offset behind the last copy whose original is still there; common is false if no original is. Copies are in the order
-// of the origin, so all up to some place have theirs, and none behind it: the place is searched for, from the end on.
-func (s *session) parting(ctx context.Context, at standing) (from int64, common bool, err error) {
+// part is where a replica queue and its origin queue part.
+type part struct {
+	from   int64 // offset behind the last copy whose original is still there, and not beyond one whose original is not
+	common bool  // there is such a copy
+	differ bool  // there is a copy whose original is not
+	least  int64 // the lowest offset of those
+}
+
+// parting searches, from the end on, for the place up to which copies have their originals: they are in the order of the origin. But for a
+// batch that a replaced process had on its way, which may lie behind copies that are further; so what is around the place is looked at too.
+func (s *session) parting(ctx context.Context, at standing) (p part, err error) {
 	first, err := s.remote.MinOffset(ctx, s.target)
 	if err != nil {
-		return 0, false, err
+		return p, err
 	}
 	kept, parted := first-1, s.end // before the first copy; behind the last one
-	var last msha.Origin           // copied to the place kept
 	probe := func(place int64) error {
-		found, o, ok, err := s.judge(ctx, place, parted, at)
-		if ok {
-			kept, last = found, o
+		j, err := s.judge(ctx, place, parted, at)
+		if err != nil {
+			return err
+		}
+		p.note(j, at.low)
+		if j.kept {
+			kept = j.place
 		} else {
 			parted = place
 		}
-		return err
+		return nil
 	}
 	for step := int64(1); err == nil && kept < first && s.end-step >= first; step *= 2 {
 		err = probe(s.end - step)
@@ -85,44 +96,81 @@ func (s *session) parting(ctx context.Context, at standing) (from int64, common 
 	for err == nil && parted-kept > 1 {
 		err = probe(kept + (parted-kept)/2)
 	}
-	return last.Offset + 1, kept >= first && last.Offset >= at.low, err
+	around := int64(2 * s.opts.BatchMessages)
+	for place := max(first, kept-around); err == nil && kept >= first && place < min(s.end, kept+around); place++ {
+		var j judgement
+		if j, err = s.judge(ctx, place, s.end, at); err == nil {
+			p.note(j, at.low)
+			place = max(place, j.place)
+		}
+	}
+	if p.differ {
+		p.from = min(p.from, p.least)
+	}
+	return p, err
+}
+
+func (p *part) note(j judgement, low int64) {
+	if j.differs && (!p.differ || j.origin.Offset < p.least) {
+		p.differ, p.least = true, j.origin.Offset
+	}
+	if j.kept && j.origin.Offset >= low {
+		p.from, p.common = max(p.from, j.origin.Offset+1), true
+	}
 }
 
 // compare looks for the last copy before the position, where it is not the last in the replica queue.
 func (s *session) compare(ctx context.Context, at standing) error {
-	from, common, err := s.parting(ctx, at)
-	if err == nil && common && from < at.next || err == nil && !common && at.next > at.low {
-		return fmt.Errorf("%w: the messages from offset %d on are not the ones that were copied", errChanged, from)
+	p, err := s.parting(ctx, at)
+	if err == nil && p.differ && p.from < at.next {
+		return fmt.Errorf("%w: the messages from offset %d on are not the ones that were copied", errChanged, p.from)
 	}
 	return err
 }
 
-// judge finds the first copy from a place on whose offset was not used again since, and tells whether the origin still holds its original,
-// or held it before its messages expired. There may be none before end.
-func (s *session) judge(ctx context.Context, place, end int64, at standing) (found int64, o msha.Origin, ok bool, err error) {
+// judgement is what one copy tells.
+type judgement struct {
+	place   int64
+	origin  msha.Origin
+	kept    bool // the origin holds its original, or held it before its messages expired
+	differs bool // the origin holds something else, or nothing yet
+}
+
+// judge finds the first copy from a place on whose offset was not used again since, and compares it. There may be none before end.
+func (s *session) judge(ctx context.Context, place, end int64, at standing) (j judgement, err error) {
 	for place < end {
 		res, err := s.remote.Pull(ctx, remoting.PullRequest{Queue: s.target, Group: readerGroup, Offset: place, Max: s.opts.BatchMessages})
 		if err != nil {
-			return 0, o, false, err
+			return j, err
 		}
 		if len(res.Messages) == 0 {
-			return 0, o, false, errMoved
+			return j, errMoved
 		}
 		for _, c := range res.Messages {
 			o, err := msha.ParseOrigin(c.Properties[msha.PropertyOrigin])
 			if err != nil || s.in.At(o.OriginQueue, o.Offset) != o.OriginQueue {
 				continue
 			}
+			j = judgement{place: c.QueueOffset, origin: o}
 			switch {
-			case c.QueueOffset >= end, o.Offset >= at.high:
-				return 0, o, false, nil
+			case c.QueueOffset >= end:
+				return judgement{}, nil
+			case o.Offset >= at.high:
+				j.differs = true
+				return j, nil
 			case o.Offset < at.low:
-				return c.QueueOffset, o, true, nil
+				j.kept = true
+				return j, nil
 			}
 			original, err := messageAt(ctx, s.origin, s.source, o.Offset)
-			return c.QueueOffset, o, err == nil && sameMessage(original, c), err
+			if err != nil {
+				return j, err
+			}
+			j.kept = sameMessage(original, c)
+			j.differs = !j.kept
+			return j, nil
 		}
 		place = res.NextOffset
 	}
-	return 0, o, false, nil
+	return j, nil
 }

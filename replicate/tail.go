@@ -113,25 +113,35 @@ func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch 
 	}
 	at := max(low, end-1-int64(batch))
 	before, err := messageAt(ctx, c, q, at)
-	if errors.Is(err, msha.ErrNotFound) || err == nil && !further(before, m) {
+	if errors.Is(err, msha.ErrNotFound) || err == nil && apart(before, m) == end-1-at {
 		return m, end, nil // or it is expiring just now
 	}
-	if err != nil {
-		return m, end, err
-	}
-	for at < end-1 {
-		res, err := c.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: batch, MaxBytes: auditPageBytes})
-		if err != nil || res.NextOffset <= at {
-			return m, end, errors.Join(err, errMoved)
+	for err == nil && at < end-1 {
+		var res *remoting.PullResult
+		if res, err = c.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: batch}); err != nil {
+			return nil, end, err
 		}
-		for _, before := range res.Messages {
-			if further(before, m) {
-				m = before
+		for _, x := range res.Messages {
+			if x.QueueOffset < end && further(x, m) {
+				m = x
 			}
+		}
+		if res.NextOffset <= at {
+			break
 		}
 		at = res.NextOffset
 	}
-	return m, end, nil
+	return m, end, err
+}
+
+// apart is how many offsets of the same incarnation lie between two copies; -1 if that says nothing.
+func apart(a, b *remoting.Message) int64 {
+	x, xErr := msha.ParseOrigin(a.Properties[msha.PropertyOrigin])
+	y, yErr := msha.ParseOrigin(b.Properties[msha.PropertyOrigin])
+	if xErr != nil || yErr != nil || x.OriginQueue != y.OriginQueue {
+		return -1
+	}
+	return y.Offset - x.Offset
 }
 
 // further reports whether copy a is of a later message of the same origin queue than b.

@@ -125,6 +125,7 @@ var profiled = func(run func() error) error { return run() }
 
 // measure prints one row per side, and the ratios.
 func measure(ctx context.Context, report io.Writer, s setting, pullCount int) error {
+	s.messages -= s.messages % s.queues
 	b, err := start(ctx, pullCount)
 	if err != nil {
 		return err
