@@ -48,14 +48,17 @@ func settings(quick bool, rounds int) []setting {
 	if quick {
 		return []setting{
 			{500, 4, 0, 100_000, rounds, near},
-			{4096, 64, 0, 24_000, max(rounds/4, 1), near},
+			{4096, 64, 0, 48_000, max(rounds/4, 1), near},
 			{500, 4, 100 * time.Millisecond, 200_000, max(rounds/4, 1), far},
 		}
 	}
 	var all []setting
 	for _, size := range []int{500, 4096} {
+		n := 100_000
+		if size > 500 {
+			n = 48_000
+		}
 		for _, queues := range []int{4, 64} {
-			n := 80_000_000 / (size + 300)
 			all = append(all, setting{size, queues, 0, n, rounds, near})
 			for _, delay := range []time.Duration{30 * time.Millisecond, 100 * time.Millisecond} {
 				all = append(all, setting{size, queues, delay, 2 * n, max(rounds/3, 1), far})

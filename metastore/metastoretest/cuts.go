@@ -179,7 +179,7 @@ func (c *caseRun) historyAcrossCuts() {
 			select {
 			case <-stop:
 				return
-			case <-time.After(cutTime / 3):
+			case <-time.After(time.Duration(n+1) * cutTime / 3): // each time longer: a driver may need a while to connect
 			}
 			heal := c.Cut()
 			time.Sleep(cutTime)
@@ -188,35 +188,33 @@ func (c *caseRun) historyAcrossCuts() {
 	}()
 	accepts := make([]int, writers)
 	errs := together(writers, func(i int) error {
-		var expect msha.Revision
-		var value string
+		expect, value := r, ""
 		for n, end := 0, time.Now().Add(2*c.Patience); ; n++ {
+			wait := cutTime / 4 // so that a Put follows while the connection is still cut
 			select {
 			case <-cuts:
 				if n >= attempts && accepts[i] > 0 {
 					return nil
 				}
+				wait = c.Patience / 4 // a driver may need some time to connect
 			default:
 			}
 			if time.Now().After(end) {
 				return errors.New("nothing was accepted after the last cut")
 			}
-			ctx, cancel := context.WithTimeout(c.ctx, cutTime)
+			ctx, cancel := context.WithTimeout(c.ctx, wait)
 			if d, err := c.client(i).Get(ctx, k); err == nil {
 				expect, value = d.Revision, string(d.Value)
 			}
 			cancel()
-			ctx, cancel = context.WithTimeout(c.ctx, cutTime)
+			ctx, cancel = context.WithTimeout(c.ctx, 2*wait)
 			name := fmt.Sprintf("%d.%d", i, n)
-			var err error
-			if expect != 0 {
-				_, err = c.client(i).Put(ctx, k, []byte(value+name+" "), expect)
-				mu.Lock()
-				outcome[name] = err
-				mu.Unlock()
-			}
+			_, err := c.client(i).Put(ctx, k, []byte(value+name+" "), expect)
 			cancel()
-			if err == nil && expect != 0 {
+			mu.Lock()
+			outcome[name] = err
+			mu.Unlock()
+			if err == nil {
 				accepts[i]++
 			}
 			time.Sleep(pollEvery)
