@@ -27,6 +27,9 @@ type Node struct {
 	dir   string
 	spec  child.Spec
 	ready func(context.Context) bool
+	// starts is how often the process is started, each time on the data it has, until it is ready within patience; 0: once.
+	starts   int
+	patience time.Duration
 
 	mu      sync.Mutex // held while it starts or is killed
 	proc    *child.Process
@@ -74,6 +77,16 @@ func (n *Node) Restart(ctx context.Context) error {
 	if n.stopped {
 		return errStopped
 	}
+	for attempt := 1; ; attempt++ {
+		err := n.start(ctx)
+		if err == nil || attempt >= n.starts || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// start kills the process if there is one and starts another; the lock is held.
+func (n *Node) start(ctx context.Context) error {
 	if n.proc != nil {
 		n.proc.Kill()
 	}
@@ -82,7 +95,11 @@ func (n *Node) Restart(ctx context.Context) error {
 		return err
 	}
 	n.proc = p
-	waiting, cancel := context.WithTimeout(ctx, startTimeout)
+	patience := startTimeout
+	if n.patience > 0 {
+		patience = n.patience
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := p.Await(waiting, n.ready); err != nil {
 		p.Kill()

@@ -2,6 +2,7 @@ package realstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -115,7 +116,25 @@ func (o RnacosOptions) build(s *Server, path string) error {
 	}
 	n.ready = func(ctx context.Context) bool {
 		_, err := call(ctx, nil, http.MethodGet, "http://"+n.addr+"/health", nil)
-		return err == nil
+		return err == nil && (o.Password != "" || keeps(ctx, n.addr))
 	}
+	n.starts, n.patience = rnacosStarts, rnacosPatience
 	return nil
+}
+
+const (
+	rnacosStarts   = 6
+	rnacosPatience = 5 * time.Second
+)
+
+// keeps reports whether the server gives back what is written. One that was not its own leader when it began to serve says yes to every
+// write and keeps none, for as long as it runs.
+func keeps(ctx context.Context, addr string) bool {
+	value := rand.Text()
+	of := "http://" + addr + "/nacos/v1/cs/configs?dataId=realstore.ready&group=realstore"
+	if _, err := call(ctx, nil, http.MethodPost, of+"&content="+value, nil); err != nil {
+		return false
+	}
+	got, err := call(ctx, nil, http.MethodGet, of, nil)
+	return err == nil && string(got) == value
 }
