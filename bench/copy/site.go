@@ -84,7 +84,18 @@ func createTopic(ctx context.Context, c *remoting.Cluster, name string, queues i
 			return err
 		}
 	}
-	return nil
+	// Brokers tell the name server a little later, and client-go gives up at once.
+	for {
+		if qs, err := c.Queues(ctx, name, true); err == nil && len(qs) > 0 {
+			return nil
+		}
+		c.Forget()
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // message is what a producer with a routing value sends.
