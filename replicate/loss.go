@@ -69,14 +69,39 @@ type part struct {
 	least  int64 // the lowest offset of those
 }
 
-// parting searches, from the end on, for the place up to which copies have their originals: they are in the order of the origin. But for a
-// batch that a replaced process had on its way, which may lie behind copies that are further; so what is around the place is looked at too.
+// parting searches, from the end on, for the place up to which copies have their originals: they are in the order of the origin. If the
+// place lies in a batch that a replaced process had on its way, behind copies that are further, it searches those.
 func (s *session) parting(ctx context.Context, at standing) (p part, err error) {
 	first, err := s.remote.MinOffset(ctx, s.target)
 	if err != nil {
 		return p, err
 	}
-	kept, parted := first-1, s.end // before the first copy; behind the last one
+	for end := s.end; ; {
+		last, err := s.lastKept(ctx, first, end, at, &p)
+		if err != nil {
+			return p, err
+		}
+		if last == nil {
+			break
+		}
+		before, err := beforeRun(ctx, s.remote, s.target, max(first, last.QueueOffset-int64(s.opts.BatchMessages)), last)
+		if err != nil {
+			return p, err
+		}
+		if before == nil || !further(before, last) {
+			break
+		}
+		end = before.QueueOffset + 1
+	}
+	if p.differ {
+		p.from = min(p.from, p.least)
+	}
+	return p, nil
+}
+
+// lastKept is the last copy before end that has its original, if all before it have theirs and none behind it; nil if there is none.
+func (s *session) lastKept(ctx context.Context, first, end int64, at standing, p *part) (last *remoting.Message, err error) {
+	kept, parted := first-1, end // before the first copy; behind the last one
 	probe := func(place int64) error {
 		j, err := s.judge(ctx, place, parted, at)
 		if err != nil {
@@ -84,30 +109,19 @@ func (s *session) parting(ctx context.Context, at standing) (p part, err error) 
 		}
 		p.note(j, at.low)
 		if j.kept {
-			kept = j.place
+			kept, last = j.copy.QueueOffset, j.copy
 		} else {
 			parted = place
 		}
 		return nil
 	}
-	for step := int64(1); err == nil && kept < first && s.end-step >= first; step *= 2 {
-		err = probe(s.end - step)
+	for step := int64(1); err == nil && last == nil && end-step >= first; step *= 2 {
+		err = probe(end - step)
 	}
 	for err == nil && parted-kept > 1 {
 		err = probe(kept + (parted-kept)/2)
 	}
-	around := int64(2 * s.opts.BatchMessages)
-	for place := max(first, kept-around); err == nil && kept >= first && place < min(s.end, kept+around); place++ {
-		var j judgement
-		if j, err = s.judge(ctx, place, s.end, at); err == nil {
-			p.note(j, at.low)
-			place = max(place, j.place)
-		}
-	}
-	if p.differ {
-		p.from = min(p.from, p.least)
-	}
-	return p, err
+	return last, err
 }
 
 func (p *part) note(j judgement, low int64) {
@@ -130,16 +144,19 @@ func (s *session) compare(ctx context.Context, at standing) error {
 
 // judgement is what one copy tells.
 type judgement struct {
-	place   int64
+	copy    *remoting.Message // nil: there is none
 	origin  msha.Origin
 	kept    bool // the origin holds its original, or held it before its messages expired
 	differs bool // the origin holds something else, or nothing yet
 }
 
+// judgedPage is how many copies are read to find one whose offset was not used again: the first one, as a rule.
+const judgedPage = 8
+
 // judge finds the first copy from a place on whose offset was not used again since, and compares it. There may be none before end.
 func (s *session) judge(ctx context.Context, place, end int64, at standing) (j judgement, err error) {
 	for place < end {
-		res, err := s.remote.Pull(ctx, remoting.PullRequest{Queue: s.target, Group: readerGroup, Offset: place, Max: s.opts.BatchMessages})
+		res, err := s.remote.Pull(ctx, remoting.PullRequest{Queue: s.target, Group: readerGroup, Offset: place, Max: judgedPage})
 		if err != nil {
 			return j, err
 		}
@@ -151,7 +168,7 @@ func (s *session) judge(ctx context.Context, place, end int64, at standing) (j j
 			if err != nil || s.in.At(o.OriginQueue, o.Offset) != o.OriginQueue {
 				continue
 			}
-			j = judgement{place: c.QueueOffset, origin: o}
+			j = judgement{copy: c, origin: o}
 			switch {
 			case c.QueueOffset >= end:
 				return judgement{}, nil

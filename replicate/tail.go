@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"sort"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -98,7 +99,7 @@ func nextOf(m *remoting.Message, in *msha.Incarnations) int64 {
 }
 
 // lastCopy reads the end of a replica queue: nil if it holds nothing. The last message usually is what was copied last. But the last
-// batch may be one that a replaced process had on its way, behind copies that are further; then it is the furthest of those around it.
+// batch may be one that a replaced process had on its way, behind copies that are further: then it is the furthest of those.
 func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch int) (m *remoting.Message, end int64, err error) {
 	low, err := c.MinOffset(ctx, q)
 	if err != nil {
@@ -108,30 +109,42 @@ func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch 
 	if err != nil || end <= low {
 		return nil, end, err
 	}
-	if m, err = messageAt(ctx, c, q, end-1); err != nil {
-		return nil, end, err
-	}
-	at := max(low, end-1-int64(batch))
-	before, err := messageAt(ctx, c, q, at)
-	if errors.Is(err, msha.ErrNotFound) || err == nil && apart(before, m) == end-1-at {
-		return m, end, nil // or it is expiring just now
-	}
-	for err == nil && at < end-1 {
-		var res *remoting.PullResult
-		if res, err = c.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: batch}); err != nil {
-			return nil, end, err
+	for m, err = messageAt(ctx, c, q, end-1); err == nil; {
+		before, err := beforeRun(ctx, c, q, max(low, m.QueueOffset-int64(batch)), m)
+		if err != nil || before == nil || !further(before, m) {
+			return m, end, err
 		}
-		for _, x := range res.Messages {
-			if x.QueueOffset < end && further(x, m) {
-				m = x
-			}
-		}
-		if res.NextOffset <= at {
-			break
-		}
-		at = res.NextOffset
+		m = before
 	}
-	return m, end, err
+	return nil, end, err
+}
+
+// beforeRun is the copy right before those that lead up to one, each the next of its origin: where a replicator began again, or another one
+// went on. It is nil if they begin at low or below, or are expiring.
+func beforeRun(ctx context.Context, c *remoting.Cluster, q remoting.Queue, low int64, m *remoting.Message) (*remoting.Message, error) {
+	var failed error
+	leads := func(place int64) bool {
+		x, err := messageAt(ctx, c, q, place)
+		if err != nil {
+			failed = err
+			return true
+		}
+		return apart(x, m) == m.QueueOffset-place
+	}
+	if leads(low) && failed == nil { // as a rule
+		return nil, nil
+	}
+	n := sort.Search(int(m.QueueOffset-low), func(i int) bool { return failed != nil || leads(low+int64(i)) })
+	if failed == nil && n > 0 {
+		var before *remoting.Message
+		if before, failed = messageAt(ctx, c, q, low+int64(n)-1); failed == nil {
+			return before, nil
+		}
+	}
+	if errors.Is(failed, msha.ErrNotFound) {
+		failed = nil
+	}
+	return nil, failed
 }
 
 // apart is how many offsets of the same incarnation lie between two copies; -1 if that says nothing.
