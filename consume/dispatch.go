@@ -246,7 +246,6 @@ func (e *Engine) finish(it *item) {
 		e.stats.Succeeded++
 	}
 	e.tracker.Finish(it.meta, it.key, it.h.queue.Broker)
-	it.h.did(it)
 	e.leave(it)
 }
 

@@ -39,20 +39,6 @@ func (e *Engine) raised(h *held) bool {
 	return h.home != "" && h.unit == "" && h.in.Newest(q) != e.in.Newest(q)
 }
 
-// did keeps what a generation of a home queue has processed, for carry.
-func (h *held) did(it *item) {
-	if h.home == "" || h.unit != "" {
-		return
-	}
-	if h.processed[it.key] == nil {
-		if h.processed == nil {
-			h.processed = map[filter.Key]*filter.Offsets{}
-		}
-		h.processed[it.key] = &filter.Offsets{}
-	}
-	h.processed[it.key].Add(it.meta.Origin.Offset, it.meta.Origin.Offset+1)
-}
-
 // carry gives what a generation has done its new identities, if it has a new incarnation by now:
 //
 //	the broker loses its tail and stores other messages at offset 90 and above → this generation, which has read up to offset 80 only,
@@ -82,9 +68,7 @@ func (e *Engine) carry(ctx context.Context, h *held) error {
 				continue
 			}
 			o := filter.Range(was.From, was.To)
-			for k, done := range h.processed {
-				e.tracker.Carry(h.queue.Broker, k, now.Queue, done.Intersect(o))
-			}
+			e.tracker.Carry(was.Queue, now.Queue, o)
 			closes = append(closes, e.tracker.Closes(was.Queue, o)...)
 		}
 	}

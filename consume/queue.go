@@ -38,12 +38,11 @@ type held struct {
 	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
 	maxOffset  int64
-	processed  map[filter.Key]*filter.Offsets // of a home queue, by this generation
-	window     filter.Window                  // pulled local offsets
-	ready      []*item                        // not decided about; of an ordered group the lowest first
-	lane       filter.Lane                    // of an ordered group
-	scanning   uint64                         // the re-scan that is under way
-	resumeAt   time.Time                      // an ordered group waits after a failure
+	window     filter.Window // pulled local offsets
+	ready      []*item       // not decided about; of an ordered group the lowest first
+	lane       filter.Lane   // of an ordered group
+	scanning   uint64        // the re-scan that is under way
+	resumeAt   time.Time     // an ordered group waits after a failure
 	inRing     bool
 	running    int // started and not finished, re-scans included
 	rescans    int // re-scanned and not finished

@@ -16,6 +16,7 @@ func (t *Tracker) Finish(m Message, k Key, log string) {
 			s.left.Add(m.Origin.Offset, m.Origin.Offset+1)
 			return
 		}
+		s.did(k, m.Origin.Offset, m.Origin.Offset+1)
 		t.cover(log, k, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1)
 		t.coverAll(log, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1, k, t.keyOf(m))
 		return
@@ -114,10 +115,17 @@ func (t *Tracker) cover(log string, k Key, q msha.OriginQueue, from, to int64) {
 	t.dirty[log][tq].Add(from, to)
 }
 
-// Carry records that what was done under one incarnation of a queue was done to messages of another one.
-func (t *Tracker) Carry(log string, k Key, to msha.OriginQueue, done Offsets) {
-	for _, s := range done {
-		t.cover(log, k, to, s.From, s.To)
+// Carry records that what this generation has done under one incarnation of a held queue was done to messages of another one.
+func (t *Tracker) Carry(from, to msha.OriginQueue, o Offsets) {
+	s := t.queues[from]
+	if s == nil {
+		return
+	}
+	t.fold(s)
+	for k, done := range s.done {
+		for _, span := range done.Intersect(o) {
+			t.cover(s.log, k, to, span.From, span.To)
+		}
 	}
 }
 

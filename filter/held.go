@@ -1,6 +1,10 @@
 package filter
 
-import "github.com/go-msha/msha"
+import (
+	"slices"
+
+	"github.com/go-msha/msha"
+)
 
 // queueState is an origin queue whose local queue this agent holds.
 type queueState struct {
@@ -12,6 +16,7 @@ type queueState struct {
 	// What ended since the last fold: it is covered for every owned term, but not as kept for it.
 	left Offsets
 	kept map[Key]*Offsets
+	done map[Key]*Offsets // what the folds of this generation have covered
 
 	terms   []termState // what the facts of a version say of the terms in use
 	version uint64
@@ -67,13 +72,29 @@ func (s *queueState) ended(off int64) (f flight, ok bool) {
 
 // keep says that what left is not covered for a term.
 func (s *queueState) keep(k Key, off int64) {
-	if s.kept == nil {
-		s.kept = map[Key]*Offsets{}
+	s.kept = add(s.kept, k, off, off+1)
+}
+
+// maxDone bounds the spans of done: what is lost with a broker's tail was stored recently.
+const maxDone = 1 << 12
+
+// did says that offsets are covered for a term by this generation.
+func (s *queueState) did(k Key, from, to int64) {
+	s.done = add(s.done, k, from, to)
+	if done := s.done[k]; len(*done) > maxDone {
+		*done = slices.Clone((*done)[maxDone/2:])
 	}
-	if s.kept[k] == nil {
-		s.kept[k] = &Offsets{}
+}
+
+func add(all map[Key]*Offsets, k Key, from, to int64) map[Key]*Offsets {
+	if all == nil {
+		all = map[Key]*Offsets{}
 	}
-	s.kept[k].Add(off, off+1)
+	if all[k] == nil {
+		all[k] = &Offsets{}
+	}
+	all[k].Add(from, to)
+	return all
 }
 
 // keeps tells whether what left is not covered for a term.
@@ -109,6 +130,7 @@ func (t *Tracker) fold(s *queueState) {
 			spans = spans.Minus(*kept)
 		}
 		for _, span := range spans {
+			s.did(k, span.From, span.To)
 			t.cover(s.log, k, s.queue, span.From, span.To)
 		}
 	}

@@ -282,3 +282,14 @@ func TestLateReleaseOfAFormerHolder(t *testing.T) {
 	_, held = r.mine.Holder(localHome)
 	require.False(t, held)
 }
+
+// What a generation remembers of what it has done does not grow with its failures.
+func TestWhatAGenerationHasDoneIsBounded(t *testing.T) {
+	s := &queueState{}
+	for off := int64(0); off < 10*maxDone; off += 2 {
+		s.did(firstTerm, off, off+1)
+		require.LessOrEqual(t, len(*s.done[firstTerm]), maxDone)
+	}
+	require.True(t, s.done[firstTerm].Contains(10*maxDone-2), "the newest is kept")
+	require.True(t, s.done[firstTerm].Valid())
+}
