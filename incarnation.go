@@ -63,12 +63,11 @@ func ParseIncarnations(doc Document) (*Incarnations, error) {
 }
 
 func (in *Incarnations) raised(q OriginQueue) []Raised {
-	q.Incarnation = 0
 	if in == nil {
 		return nil
 	}
 	for _, r := range in.Queues {
-		if r.Queue == q {
+		if r.Queue == q.First() {
 			return r.Raised
 		}
 	}
@@ -77,7 +76,7 @@ func (in *Incarnations) raised(q OriginQueue) []Raised {
 
 // At is the queue with the incarnation that the message at an offset belongs to now; q may name any incarnation.
 func (in *Incarnations) At(q OriginQueue, offset int64) OriginQueue {
-	q.Incarnation = 0
+	q = q.First()
 	for i, r := range in.raised(q) {
 		if r.From <= offset {
 			q.Incarnation = int64(i + 1)
@@ -165,7 +164,7 @@ func Raise(ctx context.Context, store MetaStore, from int64, seen Origin, reason
 }
 
 func (in *Incarnations) with(q OriginQueue, r Raised) *Incarnations {
-	q.Incarnation = 0
+	q = q.First()
 	out := &Incarnations{}
 	if in != nil {
 		out.Queues = slices.Clone(in.Queues)

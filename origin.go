@@ -1,6 +1,7 @@
 package msha
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -26,6 +27,12 @@ func (q OriginQueue) String() string {
 	return s
 }
 
+// First is the queue in its first incarnation.
+func (q OriginQueue) First() OriginQueue {
+	q.Incarnation = 0
+	return q
+}
+
 // Origin is a message's identity: where it was first stored.
 type Origin struct {
 	OriginQueue
@@ -35,6 +42,11 @@ type Origin struct {
 // String is for logs.
 func (o Origin) String() string {
 	return o.OriginQueue.String() + "@" + strconv.FormatInt(o.Offset, 10)
+}
+
+// Compare orders the messages of one queue as they were stored: later incarnations follow earlier ones.
+func (o Origin) Compare(p Origin) int {
+	return cmp.Or(cmp.Compare(o.Incarnation, p.Incarnation), cmp.Compare(o.Offset, p.Offset))
 }
 
 // Encode gives the property form 1|unit|broker|topic|queue|incarnation|offset, names escaped (design section 4).

@@ -7,8 +7,6 @@ import (
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
-
-	"github.com/go-msha/msha/filter"
 )
 
 // client-go's limits of the pause of an ordered queue after a failure.
@@ -23,8 +21,8 @@ func (e *Engine) ordered(h *held) bool { return e.set.orderly && h.home != "" }
 // insert keeps the messages in the order in which they were stored at their origin.
 func (h *held) insert(it *item) {
 	n := len(h.ready)
-	if n > 0 && filter.CompareOrigins(h.ready[n-1].meta.Origin, it.meta.Origin) > 0 {
-		n, _ = slices.BinarySearchFunc(h.ready, it, func(a, b *item) int { return filter.CompareOrigins(a.meta.Origin, b.meta.Origin) })
+	if n > 0 && h.ready[n-1].meta.Origin.Compare(it.meta.Origin) > 0 {
+		n, _ = slices.BinarySearchFunc(h.ready, it, func(a, b *item) int { return a.meta.Origin.Compare(b.meta.Origin) })
 	}
 	h.ready = slices.Insert(h.ready, n, it)
 }

@@ -214,16 +214,14 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 	if err != nil || high <= low {
 		return low, 0, err
 	}
-	reached := func(o msha.Origin) bool {
-		return o.Incarnation > q.Incarnation || o.Incarnation == q.Incarnation && o.Offset >= origin
-	}
+	goal := msha.Origin{OriginQueue: q, Offset: origin}
 	o, err := e.originOf(h.ctx, h.queue, low)
 	switch {
 	case err != nil:
 		return low, 0, err
 	case o.Incarnation > q.Incarnation:
 		return low, math.MaxInt64, nil
-	case reached(o):
+	case o.Compare(goal) >= 0:
 		return low, o.Offset, nil
 	}
 	n := sort.Search(int(high-low), func(i int) bool {
@@ -232,12 +230,12 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 		}
 		var o msha.Origin
 		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
-		return err != nil || reached(o)
+		return err != nil || o.Compare(goal) >= 0
 	})
 	if err != nil || n == int(high-low) {
 		return low + int64(n), 0, err
 	}
-	if o, err = e.originOf(h.ctx, h.queue, low+int64(n)); err != nil || o.Incarnation == q.Incarnation && o.Offset == origin {
+	if o, err = e.originOf(h.ctx, h.queue, low+int64(n)); err != nil || o.Compare(goal) == 0 {
 		return low + int64(n), 0, err
 	}
 	return low, 0, nil // a batch that a replaced replicator had on its way is out of order: look at everything

@@ -198,9 +198,7 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	if s, ok := g.baseline[q]; ok {
 		return From(s.offset), true
 	}
-	first := q
-	first.Incarnation = 0
-	_, ok = g.baseline[first]
+	_, ok = g.baseline[q.First()]
 	return From(0), ok
 }
 

@@ -1,11 +1,5 @@
 package filter
 
-import (
-	"cmp"
-
-	"github.com/go-msha/msha"
-)
-
 // Lane is the order of one local queue of an ordered group: one message after the other, the lowest first, and none that was just pulled
 // while messages before it may have to be read again (design section 7, Re-scan). So the first starts of a route ascend also where it
 // moves between units. The zero value waits for a first re-scan. Not safe for concurrent use.
@@ -49,8 +43,3 @@ func (l *Lane) Stick() { l.stuck = true }
 
 // Unstick says that the lowest message is to be decided about again.
 func (l *Lane) Unstick() { l.stuck = false }
-
-// CompareOrigins orders messages of one queue as they were stored: later incarnations follow earlier ones.
-func CompareOrigins(a, b msha.Origin) int {
-	return cmp.Or(cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Offset, b.Offset))
-}

@@ -114,7 +114,7 @@ type queueEnds struct {
 }
 
 func (e *queueEnds) of(ctx context.Context, q msha.OriginQueue) int64 {
-	q.Incarnation = 0
+	q = q.First()
 	if end, ok := e.known[q]; ok {
 		return end
 	}

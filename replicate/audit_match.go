@@ -66,7 +66,7 @@ func (m *matcher) identify(c *remoting.Message) (offset int64, wanted bool) {
 		foreign = err.Error()
 	case m.in.At(m.Queue, o.Offset) == o.OriginQueue:
 		return o.Offset, o.Offset >= m.within.From && o.Offset < m.within.To
-	case m.in.At(o.OriginQueue, 0) != m.in.At(m.Queue, 0):
+	case o.First() != m.Queue:
 		foreign = "it is a copy of " + o.String()
 	case o.Incarnation > m.in.Newest(m.Queue):
 		foreign = "it is of an incarnation that nobody has raised: " + o.String()

@@ -18,7 +18,7 @@ func resume(from msha.OriginQueue, in *msha.Incarnations, tail, atTail *remoting
 	if err != nil {
 		return 0, msha.Errorf("replicate.resume", from.String(), "somebody else wrote into the replica topic", "%w: last message of the replica queue has no origin: %v", msha.ErrInvalid, err)
 	}
-	if in.At(o.OriginQueue, 0) != in.At(from, 0) || o.Incarnation > in.Newest(from) {
+	if o.First() != from || o.Incarnation > in.Newest(from) {
 		return 0, msha.Errorf("replicate.resume", from.String(), "somebody else wrote into the replica topic", "%w: the replica queue holds copies of %s", msha.ErrInvalid, o.OriginQueue)
 	}
 	next, used := in.After(o)

@@ -161,10 +161,5 @@ func apart(a, b *remoting.Message) int64 {
 func further(a, b *remoting.Message) bool {
 	x, xErr := msha.ParseOrigin(a.Properties[msha.PropertyOrigin])
 	y, yErr := msha.ParseOrigin(b.Properties[msha.PropertyOrigin])
-	if xErr != nil || yErr != nil || x.Incarnation == y.Incarnation {
-		return xErr == nil && yErr == nil && x.OriginQueue == y.OriginQueue && x.Offset > y.Offset
-	}
-	newer := x.Incarnation > y.Incarnation
-	x.Incarnation = y.Incarnation
-	return newer && x.OriginQueue == y.OriginQueue
+	return xErr == nil && yErr == nil && x.First() == y.First() && x.Compare(y) > 0
 }

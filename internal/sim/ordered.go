@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"slices"
-
-	"github.com/go-msha/msha/filter"
-)
+import "slices"
 
 // dispatchOrdered decides about the lowest message of each queue, one after the other.
 func (a *agent) dispatchOrdered() {
@@ -27,7 +23,7 @@ func (a *agent) dispatchOrdered() {
 // lowest is the ready message of a queue that was stored first.
 func (a *agent) lowest(h *held) (low *item) {
 	for _, it := range a.ready {
-		if it.h == h && (low == nil || filter.CompareOrigins(it.meta.Origin, low.meta.Origin) < 0) {
+		if it.h == h && (low == nil || it.meta.Origin.Compare(low.meta.Origin) < 0) {
 			low = it
 		}
 	}
