@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/route"
 	"github.com/go-msha/msha/tagging"
 )
@@ -64,8 +65,7 @@ type Unit struct {
 	others  []string                      // units other than this one, as last seen
 	closers []func(context.Context) error // producers and consumers, in order of creation
 	watched sync.WaitGroup                // the watches of documents
-	in      *msha.Incarnations            // of the unit's queues
-	more    chan struct{}                 // closed when there are more
+	history *history.History              // of the unit's queues
 }
 
 // Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
@@ -86,8 +86,8 @@ func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*
 	if len(info.NameServers) == 0 {
 		return nil, msha.Errorf("agent.join", unit, "add nameServers to the unit document", "%w: unit without name servers", msha.ErrInvalid)
 	}
-	in, err := readIncarnations(ctx, unit, store)
-	if err != nil {
+	past := history.New(unit, store)
+	if err := past.Load(ctx); err != nil {
 		return nil, err
 	}
 	logger := opts.Logger.With("unit", unit)
@@ -103,10 +103,10 @@ func Join(ctx context.Context, unit string, store msha.MetaStore, o *Options) (*
 	}
 	u := &Unit{
 		info: info, store: store, opts: opts, log: logger, table: table, stop: stop, process: uuid.NewString()[:8], others: otherThan(unit, units),
-		in: in, more: make(chan struct{}),
+		history: past,
 	}
-	u.watched.Go(func() { u.watch(watchCtx, msha.UnitsKey, u.applyUnits) })
-	u.watched.Go(func() { u.watch(watchCtx, msha.IncarnationsKey+"."+unit, u.applyIncarnations) })
+	u.watched.Go(func() { u.watchUnits(watchCtx) })
+	u.watched.Go(func() { u.history.Follow(watchCtx, logger) })
 	return u, nil
 }
 
@@ -114,13 +114,13 @@ func otherThan(unit string, units *msha.Units) []string {
 	return slices.DeleteFunc(units.Names(), func(name string) bool { return name == unit })
 }
 
-// watch keeps what a document says, so that nothing of the data path has to ask the metastore for it (promise P6).
-func (u *Unit) watch(ctx context.Context, key string, apply func(msha.Document)) {
+// watchUnits keeps the list of the other units, so that nothing of the data path has to ask the metastore for it (promise P6).
+func (u *Unit) watchUnits(ctx context.Context) {
 	for wait := watchRetry; ctx.Err() == nil; {
-		docs, err := u.store.Watch(ctx, key)
+		docs, err := u.store.Watch(ctx, msha.UnitsKey)
 		if err == nil {
 			for doc := range docs {
-				apply(doc)
+				u.applyUnits(doc)
 			}
 		}
 		select {
@@ -149,37 +149,6 @@ func (u *Unit) otherUnits() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.others
-}
-
-func readIncarnations(ctx context.Context, unit string, store msha.MetaStore) (*msha.Incarnations, error) {
-	doc, err := store.Get(ctx, msha.IncarnationsKey+"."+unit)
-	if err != nil && !errors.Is(err, msha.ErrNotFound) {
-		return nil, err
-	}
-	return msha.ParseIncarnations(doc)
-}
-
-// applyIncarnations takes over a document, which only grows, unless more is known already.
-func (u *Unit) applyIncarnations(doc msha.Document) {
-	in, err := msha.ParseIncarnations(doc)
-	if err != nil {
-		u.log.Error("incarnations cannot be used, keeping the known ones", "key", doc.Key, "error", err)
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if in.Count() > u.in.Count() {
-		u.in = in
-		close(u.more)
-		u.more = make(chan struct{})
-	}
-}
-
-// incarnations is what is known of the unit's queues, and a channel that is closed when more is.
-func (u *Unit) incarnations() (*msha.Incarnations, <-chan struct{}) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.in, u.more
 }
 
 // Name is the unit's name.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -27,7 +28,7 @@ func Audit(ctx context.Context, origin string, store msha.MetaStore, o *AuditOpt
 	if err := opts.validate(origin); err != nil {
 		return nil, err
 	}
-	a := &audit{origin: origin, store: store, opts: opts, history: newHistory(origin, store), sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
+	a := &audit{origin: origin, store: store, opts: opts, history: history.New(origin, store), sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), report: &AuditReport{Origin: origin}}
 	defer a.sites.Close()
 	if err := a.plan(ctx); ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -43,7 +44,7 @@ type audit struct {
 	store   msha.MetaStore
 	opts    AuditOptions
 	sites   *remoting.Sites
-	history *history
+	history *history.History
 	queues  []*auditQueue // in the order of the report
 
 	mu       sync.Mutex

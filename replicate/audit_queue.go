@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -22,7 +23,7 @@ type auditQueue struct {
 	log            *slog.Logger
 	publish        func(*QueueAudit) // takes a copy for the report if one is due
 	result         QueueAudit
-	history        *history
+	history        *history.History
 	match          *matcher
 	window         []*remoting.Message // of the origin, offsets without a hole
 	settled        bool                // the origin had its time to show messages
@@ -40,10 +41,10 @@ func (a *auditQueue) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := a.try(ctx, a.history.refresh); err != nil { // after the end of the replica queue was taken
+	if err := a.try(ctx, a.history.Refresh); err != nil { // after the end of the replica queue was taken
 		return err
 	}
-	a.match = &matcher{QueueAudit: &a.result, in: a.history.now(), within: a.opts.within(a.result.Queue), batch: a.opts.Batch, listed: a.opts.Listed}
+	a.match = &matcher{QueueAudit: &a.result, in: a.history.Now(), within: a.opts.within(a.result.Queue), batch: a.opts.Batch, listed: a.opts.Listed}
 	for p.Next < p.End {
 		var page []*remoting.Message
 		err := a.try(ctx, func(ctx context.Context) (err error) {

@@ -84,7 +84,7 @@ func (r *Replicator) goals(ctx context.Context, topic string) (map[pipeKey]int64
 	if origin == nil {
 		return nil, nil
 	}
-	if err := r.history.refresh(ctx); err != nil {
+	if err := r.history.Refresh(ctx); err != nil {
 		return nil, err
 	}
 	units, err := readUnits(ctx, r.store)
@@ -157,7 +157,7 @@ func (r *Replicator) reachedElsewhere(ctx context.Context, goals map[pipeKey]int
 		if !ok {
 			continue
 		}
-		if tail, _, err := lastCopy(ctx, remote, target, r.opts.BatchMessages); err == nil && nextOf(tail, r.history.now()) >= goal {
+		if tail, _, err := lastCopy(ctx, remote, target, r.opts.BatchMessages); err == nil && nextOf(tail, r.history.Now()) >= goal {
 			delete(goals, key)
 		}
 	}

@@ -62,7 +62,7 @@ func sharesOf(unit string, queues map[string][]remoting.Queue) []share {
 func (r *Replicator) look(ctx context.Context) (targets []msha.UnitInfo, origin *remoting.Cluster, topics []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.timeout)
 	defer cancel()
-	if err := r.history.ready(ctx); err != nil {
+	if err := r.history.Ready(ctx); err != nil {
 		return nil, nil, nil, err
 	}
 	units, err := readUnits(ctx, r.store)

@@ -27,10 +27,10 @@ type standing struct {
 // tail: a new incarnation begins where the two part. One that has nothing of it was recreated, or has lost all it had: that is for people
 // to decide.
 func (s *session) renew(ctx context.Context, at standing, why error) (next int64, err error) {
-	if err := s.history.refresh(ctx); err != nil {
+	if err := s.history.Refresh(ctx); err != nil {
 		return 0, err
 	}
-	if s.history.now().Newest(s.from) != s.in.Newest(s.from) {
+	if s.history.Now().Newest(s.from) != s.in.Newest(s.from) {
 		return 0, errRaised
 	}
 	p, err := s.parting(ctx, at)
@@ -46,11 +46,10 @@ func (s *session) renew(ctx context.Context, at standing, why error) (next int64
 		}
 		from, reason = at.low, "the topic was recreated"
 	}
-	in, raised, err := msha.Raise(ctx, s.history.store, from, at.seen, reason)
+	in, raised, err := s.history.Raise(ctx, from, at.seen, reason)
 	if err != nil {
 		return 0, err
 	}
-	s.history.adopt(in)
 	if !raised {
 		return 0, errRaised
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -31,7 +32,7 @@ type pipe struct {
 	unit           string                   // target unit
 	origin, remote func() *remoting.Cluster // the clusters of the two units as they are known now
 	checkpoint     func(ctx context.Context) (m mark, ok bool, err error)
-	history        *history // of the origin
+	history        *history.History // of the origin
 	opts           *Options
 	provision      func(ctx context.Context) error // creates the replica queue if its topic is not there
 	log            *slog.Logger

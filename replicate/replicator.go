@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -23,7 +24,7 @@ type Replicator struct {
 	memory budget
 	count  counters
 
-	history *history
+	history *history.History
 	stored  map[string]map[remoting.Queue]mark // checkpoints as last stored, by key; Run alone uses it
 
 	mu      sync.Mutex
@@ -51,7 +52,7 @@ func New(origin string, store msha.MetaStore, o *Options) (*Replicator, error) {
 	}
 	return &Replicator{
 		origin: origin, store: store, opts: opts, sites: remoting.NewSites("replicate.access", opts.Access, opts.Logger), limits: newLimits(&opts), memory: budget{total: opts.Memory},
-		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]mark{}, history: newHistory(origin, store),
+		pipes: map[pipeKey]*pipe{}, paused: map[string]bool{}, stored: map[string]map[remoting.Queue]mark{}, history: history.New(origin, store),
 	}, nil
 }
 
@@ -78,7 +79,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 		r.running, r.pipes = false, map[pipeKey]*pipe{}
 		r.mu.Unlock()
 	}()
-	wg.Go(func() { r.history.follow(ctx, r.opts.Logger) })
+	wg.Go(func() { r.history.Follow(ctx, r.opts.Logger) })
 	var sharing sync.Once
 	failing, saved := false, time.Now()
 	for {

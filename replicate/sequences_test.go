@@ -34,7 +34,7 @@ func TestALaggingPipeThatIsAliveLearns(t *testing.T) {
 	origin.restart(t, "broker-unit-1", embedmq.LoseTail(5, "SMS"))
 	behind.Resume("SMS")
 	eventually(t, "raised", func() bool { return incarnations(t, store).Newest(home) == 1 })
-	eventually(t, "known to the other process", func() bool { return behind.history.now().Newest(home) == 1 })
+	eventually(t, "known to the other process", func() bool { return behind.history.Now().Newest(home) == 1 })
 	origin.produce(t, "SMS", 3)
 	eventually(t, "all is copied", func() bool {
 		return sites["unit-2"].end(t, replicaOf("unit-2")) == 33 && sites["unit-3"].end(t, replicaOf("unit-3")) == 28

@@ -83,7 +83,7 @@ func (s *session) locate(ctx context.Context) (int64, error) {
 func (s *session) look(ctx context.Context) (at standing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.timeout)
 	defer cancel()
-	s.in = s.history.now()
+	s.in = s.history.Now()
 	tail, end, err := s.settledTail(ctx)
 	if err != nil {
 		return at, err
@@ -117,10 +117,10 @@ func (s *session) look(ctx context.Context) (at standing, err error) {
 			at.seen = o
 		}
 		if at.seen.Incarnation > s.in.Newest(s.from) { // raised by another process
-			if err := s.history.refresh(ctx); err != nil {
+			if err := s.history.Refresh(ctx); err != nil {
 				return at, err
 			}
-			s.in = s.history.now()
+			s.in = s.history.Now()
 		}
 		if o := at.seen.Offset; o >= at.low && o < at.high {
 			if atTail, err = messageAt(ctx, s.origin, s.source, o); err != nil {

@@ -39,7 +39,7 @@ func (s *session) writeParts(ctx context.Context, batch []remoting.Record) error
 
 // send stores one batch.
 func (s *session) send(ctx context.Context, batch []remoting.Record) error {
-	if s.history.now().Newest(s.from) != s.in.Newest(s.from) {
+	if s.history.Now().Newest(s.from) != s.in.Newest(s.from) {
 		return errRaised
 	}
 	if err := ctx.Err(); err != nil {
