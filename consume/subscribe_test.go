@@ -61,6 +61,7 @@ func TestSubscribeAgainReplacesTheHandler(t *testing.T) {
 	m := f.join(gate.handler(), with(consumer.WithConsumeGoroutineNums(2)))
 	f.send("beijing", 10, home(0))
 	f.eventually("busy", func() bool { return f.journal.running() == 2 })
+	m.opens(2)
 	again := &member{f: f, name: "second handler"}
 	require.NoError(t, m.Subscribe(topic, consumer.MessageSelector{}, again.handle))
 	f.eventually("the queue is given up", func() bool { return len(m.opened()) < 2 })
