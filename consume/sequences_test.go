@@ -14,6 +14,7 @@ import (
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/embedmq"
 	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
 )
 
 // rest waits for what might still be processed a second time.
@@ -174,8 +175,11 @@ func TestCarryForgetsRetries(t *testing.T) {
 	f.eventually("one waits", func() bool { return f.journal.succeeded() == 12 && f.count(filter.Sent) == 1 })
 	l.raise(7, 9)
 	f.eventually("taken again", func() bool { return f.out.says("queue has a new incarnation", "SMS/broker-a/0") })
-	time.Sleep(4 * time.Second)
-	require.Empty(t, f.journal.wrong(f.keys()))
+	f.eventually("the retry copy comes", func() bool {
+		end, err := f.mq.MaxOffset(f.ctx, remoting.Queue{Topic: "%RETRY%" + group, Broker: broker})
+		return err == nil && end == 1
+	})
+	f.exact()
 }
 
 // A group that is managed for the first time after an incarnation was raised begins at its committed offset.
@@ -227,9 +231,8 @@ func TestOrderedBaselineInASnapshot(t *testing.T) {
 	f.eventually("all skipped", func() bool { return m.Stats().Skipped == 10 && f.acknowledged(replicaTopic) })
 	takeOver(f, nil)
 	f.settled(m)
-	time.Sleep(300 * time.Millisecond)
 	last := copied(f, replica, "guangzhou", 10, 3)
-	time.Sleep(300 * time.Millisecond)
+	f.eventually("pulled", func() bool { return m.GetOffsetDiffMap()[topic] == 3 })
 	f.write(copyOfLog, filter.Record{Kind: filter.Snapshot, Group: group, Chunks: 1, Records: []filter.Record{
 		{Kind: filter.Baseline, Group: group, Queue: foreign(), Offset: 0}}})
 	f.eventually("all", func() bool { return f.journal.succeeded() >= 13 })
@@ -273,7 +276,7 @@ func TestRetryCopyInAnOrderedGroup(t *testing.T) {
 				}
 				return consumer.ConsumeSuccess, nil
 			}))
-			time.Sleep(2 * time.Second)
+			f.eventually("all acknowledged", func() bool { return runs.Load() > 0 && f.acknowledged(topic) })
 			require.Zero(t, m.Stats().DeadLettered)
 			if first == consumer.Commit {
 				require.EqualValues(t, 1, runs.Load())

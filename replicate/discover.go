@@ -181,7 +181,7 @@ func (r *Replicator) start(unit string, from, to remoting.Queue, least mark) {
 	p := &pipe{
 		from:   msha.OriginQueue{Unit: r.origin, Broker: from.Broker, Topic: from.Topic, Queue: from.ID},
 		source: from, target: to, unit: unit, origin: r.sites.Following(r.origin), remote: r.sites.Following(unit), opts: &r.opts, turn: h.turn, copied: least,
-		limits: r.limits, count: &r.count, memory: &r.memory,
+		limits: r.limits.of(from.Topic), count: &r.count, memory: &r.memory,
 		provision:  func(ctx context.Context) error { return r.reprovision(ctx, unit, from) },
 		checkpoint: func(ctx context.Context) (mark, bool, error) { return r.loadCheckpoint(ctx, unit, from) }, history: r.history,
 	}

@@ -63,11 +63,16 @@ func (b *bucket) take(ctx context.Context, n int) error {
 	return ctx.Err()
 }
 
-// wait blocks until a batch may go, or ctx ends. The facts log is not limited: the other unit cannot take over without it.
-func (l limits) wait(ctx context.Context, topic string, messages, bytes int) error {
+// of is what holds for a topic. The facts log is not limited: the other unit cannot take over without it.
+func (l limits) of(topic string) limits {
 	if topic == msha.ProgressTopic {
-		return nil
+		return limits{}
 	}
+	return l
+}
+
+// wait blocks until a batch may go, or ctx ends.
+func (l limits) wait(ctx context.Context, messages, bytes int) error {
 	if err := l.messages.take(ctx, messages); err != nil {
 		return err
 	}
@@ -104,7 +109,7 @@ func (s *session) deliver(ctx context.Context, b []remoting.Record) error {
 	}
 	if s.limits != (limits{}) {
 		start := time.Now()
-		if err := s.limits.wait(ctx, s.source.Topic, len(b), size); err != nil {
+		if err := s.limits.wait(ctx, len(b), size); err != nil {
 			return err
 		}
 		s.count.limited.Add(int64(time.Since(start)))

@@ -31,9 +31,9 @@ func TestLimitsHoldOnAverage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, start := newLimits(&c.o), time.Now()
+				l, start := newLimits(&c.o).of(c.topic), time.Now()
 				for range c.batches {
-					require.NoError(t, l.wait(t.Context(), c.topic, c.batch, c.bytes))
+					require.NoError(t, l.wait(t.Context(), c.batch, c.bytes))
 				}
 				took := time.Since(start)
 				require.GreaterOrEqual(t, took, c.least)
@@ -58,13 +58,13 @@ func TestBatchesAreSmallWhereRatesAreLow(t *testing.T) {
 func TestLimitEndsWithTheContextAndGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimits(&Options{MessagesPerSecond: 10})
-		require.NoError(t, l.wait(t.Context(), "SMS", 100, 0))
+		require.NoError(t, l.wait(t.Context(), 100, 0))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		start := time.Now()
-		require.ErrorIs(t, l.wait(ctx, "SMS", 1000, 0), context.DeadlineExceeded)
+		require.ErrorIs(t, l.wait(ctx, 1000, 0), context.DeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(start), "neither before nor after")
-		require.NoError(t, l.wait(t.Context(), "SMS", 1, 0))
+		require.NoError(t, l.wait(t.Context(), 1, 0))
 		require.LessOrEqual(t, time.Since(start), 11*time.Second, "what the other did not send costs nobody")
 	})
 }

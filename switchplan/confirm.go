@@ -258,9 +258,17 @@ func permanent(err error) bool {
 }
 
 func losers(plan *msha.Plan) []string {
+	return unitsOf(plan, func(m msha.Move) string { return m.From })
+}
+
+func gainers(plan *msha.Plan) []string {
+	return unitsOf(plan, func(m msha.Move) string { return m.To })
+}
+
+func unitsOf(plan *msha.Plan, of func(msha.Move) string) []string {
 	var out []string
 	for _, m := range plan.Moves {
-		out = append(out, m.From)
+		out = append(out, of(m))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

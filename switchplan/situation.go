@@ -204,15 +204,6 @@ func (e *Executor) guard(ctx context.Context, plan *msha.Plan) ([]GuardHit, erro
 	return hits, refusal(hits)
 }
 
-func gainers(plan *msha.Plan) []string {
-	var out []string
-	for _, m := range plan.Moves {
-		out = append(out, m.To)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
 // stillAllowed judges the interval by the document that the order will be in.
 func (e *Executor) stillAllowed(plan *msha.Plan, all *Orders) error {
 	if slices.Contains(plan.Request.Override, GuardInterval) {

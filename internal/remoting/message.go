@@ -49,14 +49,19 @@ func errMessage(format string, args ...any) error {
 
 // DecodeMessages decodes the body of a pull answer. Bodies alias b.
 func DecodeMessages(b []byte) ([]*Message, error) {
+	return decodeStored(b, decodeMessage)
+}
+
+// decodeStored decodes each of the stored messages; nil if there is none.
+func decodeStored[T any](b []byte, decode func([]byte) (T, error)) ([]T, error) {
 	n, err := countMessages(b)
 	if n == 0 || err != nil {
 		return nil, err
 	}
-	out := make([]*Message, n)
+	out := make([]T, n)
 	for i := range out {
 		size := binary.BigEndian.Uint32(b)
-		if out[i], err = decodeMessage(b[4:size]); err != nil {
+		if out[i], err = decode(b[4:size]); err != nil {
 			return nil, err
 		}
 		b = b[size:]

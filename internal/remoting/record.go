@@ -24,19 +24,7 @@ func (r *Record) Size() int { return 4 + len(r.stored) }
 
 // DecodeRecords is DecodeMessages without the decoding: it accepts the same.
 func DecodeRecords(b []byte) ([]Record, error) {
-	n, err := countMessages(b)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Record, n)
-	for i := range out {
-		size := binary.BigEndian.Uint32(b)
-		if out[i], err = decodeRecord(b[4:size]); err != nil {
-			return nil, err
-		}
-		b = b[size:]
-	}
-	return out, nil
+	return decodeStored(b, decodeRecord)
 }
 
 // countMessages walks over the sizes of stored messages.

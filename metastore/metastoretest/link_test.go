@@ -109,7 +109,9 @@ func (l *link) Put(ctx context.Context, key string, value []byte, expect msha.Re
 	if err != nil || ctx.Err() != nil {
 		return r, err
 	}
-	time.Sleep(time.Millisecond) // the answer is on its way
+	if l.flawed.putRepeated { // the answer is on its way for long enough that a cut meets one
+		time.Sleep(linkTTL / 4)
+	}
 	for l.flawed.putRepeated && l.isCut() {
 		up, _ := l.state()
 		<-up
