@@ -93,6 +93,11 @@ soak: deps ## many more seeds of the simulation, longer outages, copying under f
 			-copychaos.messages 200000 -copychaos.seconds 120 -copychaos.freeze 40s -copychaos.lease 15s -copychaos.partition 60s || exit 1; \
 	done
 
+.PHONY: chaos
+chaos: deps fetch ## faults of every kind on real clusters under load, then messages are counted; DURATION=15m UNITS=3 SEED=…
+	go test -tags real -count=1 -timeout 3h -run 'TestChaos$$' -v ./internal/chaos -chaos.duration $(or $(DURATION),15m) -chaos.units $(or $(UNITS),2) \
+		-chaos.second -chaos.freeze 40s -chaos.gate 30s $(if $(SEED),-chaos.seed $(SEED))
+
 .PHONY: bench
 bench: deps fetch ## measure, into bench/*.md; BENCH=copy one of them, QUICK=1 in less than four minutes each
 	@for b in $(or $(BENCH),$(notdir $(patsubst %/,%,$(wildcard bench/*/)))); do \

@@ -58,6 +58,13 @@ type SafetyReporter interface {
 	Safe() error
 }
 
+// StrictLimiter is an optional interface of a MetaStore whose linearizable reads cost the server more than reads should: agents in Strict mode
+// make them all the time.
+type StrictLimiter interface {
+	// StrictLimit is how many consumers may be in Strict mode, all units together.
+	StrictLimit() int
+}
+
 // Safe is nil if compare-and-set on the store can be relied on as far as the store knows, otherwise the error of its SafetyReporter.
 func Safe(store MetaStore) error {
 	if reporter, ok := store.(SafetyReporter); ok {
@@ -143,10 +150,11 @@ type SwitchPlanner interface {
 
 // SwitchRequest asks to move values to a unit. Either Values or From is set.
 type SwitchRequest struct {
-	Values         []string      `json:"values,omitempty"` // routing values to move
+	Values         []string      `json:"values,omitempty"` // routing values, or names of other rules (RuleName), to move
 	From           string        `json:"from,omitempty"`   // move everything this unit owns
 	To             string        `json:"to,omitempty"`     // gaining unit; may be empty where there are exactly two live units
-	Create         bool          `json:"create,omitempty"` // make exact rules for values that only a default or slot rule covers
+	Forced         bool          `json:"forced,omitempty"` // the losing units are not asked: they are dead or out of reach (design section 8)
+	Create         bool          `json:"create,omitempty"` // make rules for values, ranges and slots that only another rule covers
 	AllowUnmanaged []string      `json:"allowUnmanaged,omitempty"`
 	Deadline       time.Duration `json:"deadline,omitempty"` // of the fence; 0: 10 s. Anyone may reopen the routes after it
 	Override       []string      `json:"override,omitempty"` // guards, by name, that must not refuse it; recorded
@@ -173,7 +181,7 @@ type Plan struct {
 type Move struct {
 	Set    string   `json:"set"`
 	NewSet string   `json:"newSet"`
-	Values []string `json:"values"` // exact values that move; all rules of the set if Whole
+	Values []string `json:"values"` // names of the rules that move (RuleName); all rules of the set if Whole
 	Whole  bool     `json:"whole"`
 	From   string   `json:"from"`
 	To     string   `json:"to"`

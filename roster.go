@@ -13,6 +13,7 @@ type RosterMember struct {
 	Session  string   `json:"session,omitempty"` // new each time the process enters: what was observed of an earlier one does not count
 	Unit     string   `json:"unit"`
 	Groups   []string `json:"groups,omitempty"`
+	Strict   bool     `json:"strict,omitempty"` // it starts nothing without the metastore for longer than G
 }
 
 // With returns a copy in which m is listed, replacing an entry with the same client id.

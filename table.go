@@ -60,6 +60,16 @@ type RouteSet struct {
 	Switch        string        `json:"switch,omitempty"`        // id of the switch that fenced it
 	Deadline      time.Duration `json:"deadline,omitempty"`      // of the fence, measured by each observer from its own first sight
 	RemainingHash string        `json:"remainingHash,omitempty"` // of what this term has to process; empty in term 1
+	Forced        []ForcedTerm  `json:"forced,omitempty"`        // earlier terms whose units have not rejoined, oldest first
+}
+
+// ForcedTerm is a term that a forced switch ended without asking its unit, which may have done more of it than is known elsewhere
+// (design section 8). It stays with the route set, whoever owns it later, until that unit has rejoined.
+type ForcedTerm struct {
+	Unit          string `json:"unit"` // owner of the term
+	Set           string `json:"set"`  // facts set of the term
+	Term          uint64 `json:"term"`
+	RemainingHash string `json:"remainingHash,omitempty"` // of what the term had to process
 }
 
 // FactsSet is the set id under which the facts of this term are recorded: parts of a split share term, Done and Open until they move.
@@ -68,6 +78,27 @@ func (s RouteSet) FactsSet() string {
 		return s.Parent
 	}
 	return s.ID
+}
+
+// ForcedFrom is the term that a unit lost by force and has not rejoined since.
+func (s RouteSet) ForcedFrom(unit string) (f ForcedTerm, ok bool) {
+	for _, f := range s.Forced {
+		if f.Unit == unit {
+			return f, true
+		}
+	}
+	return ForcedTerm{}, false
+}
+
+// Away says whether a unit lost routes by force and has not rejoined since. It must not own any until then: it would be asked to
+// process what it may have processed before.
+func (t *Table) Away(unit string) bool {
+	for _, s := range t.Sets {
+		if _, forced := s.ForcedFrom(unit); forced {
+			return true
+		}
+	}
+	return false
 }
 
 // RouterEntry is the published shape of the router list: which unit owns which values.
@@ -214,6 +245,7 @@ type UnitInfo struct {
 	NameServers []string `json:"nameServers"`
 	State       string   `json:"state"` // live | quarantined
 	Groups      []string `json:"groups,omitempty"`
+	Brokers     []string `json:"brokers,omitempty"`     // whose logs hold facts; agents add them, and only people take one out that is gone for good
 	Credentials string   `json:"credentials,omitempty"` // reference by which an AccessFunc finds account and TLS; never a secret
 }
 

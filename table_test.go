@@ -113,3 +113,24 @@ func TestRosterEditsAreCopies(t *testing.T) {
 	require.Len(t, old.Without("a").Members, 1)
 	require.Len(t, old.Members, 2)
 }
+
+func TestAUnitIsAwayWhileAnySetNotesAForcedTermOfIt(t *testing.T) {
+	table := lookupTable(msha.Rule{Kind: msha.RuleExact, Value: "beijing", Set: "a"}, msha.Rule{Kind: msha.RuleExact, Value: "guangzhou", Set: "b"})
+	require.False(t, table.Away("unit-2"))
+	require.False(t, new(msha.Table).Away("unit-2"))
+	second, third := msha.ForcedTerm{Unit: "unit-2", Set: "b", Term: 1}, msha.ForcedTerm{Unit: "unit-3", Set: "b", Term: 2, RemainingHash: "h"}
+	b := table.Sets["b"]
+	b.Forced = []msha.ForcedTerm{second, third}
+	table.Sets["b"] = b
+	for unit, away := range map[string]bool{"unit-1": false, "unit-2": true, "unit-3": true, "": false} {
+		require.Equal(t, away, table.Away(unit), unit)
+		_, ok := b.ForcedFrom(unit)
+		require.Equal(t, away, ok, unit)
+		_, ok = table.Sets["a"].ForcedFrom(unit)
+		require.False(t, ok, unit)
+	}
+	lost, _ := b.ForcedFrom("unit-3")
+	require.Equal(t, third, lost)
+	lost, _ = b.ForcedFrom("unit-2")
+	require.Equal(t, second, lost)
+}

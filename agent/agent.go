@@ -25,9 +25,13 @@ type Options struct {
 	DefaultValue string            // the value of a message without one; "": the message belongs to the unit that produced it
 	InstanceName string            // part of the client ids, to be recognized in lists; "": the host's name
 	GateWindow   time.Duration     // G of design section 7; 0: 30 s
-	PublishEvery time.Duration     // how often facts are published; 0: 1 s
-	Access       msha.AccessFunc   // account and TLS of the unit's cluster, asked when a client is made; nil: no account, plain TCP
-	Logger       *slog.Logger      // nil: slog.Default()
+	// Strict keeps promise P1 also where a forced switch takes routes from this unit while it cannot reach the metastore: consumers then
+	// stop after GateWindow without it. Each consumer reads the table four times within GateWindow for that. Managers must have the same
+	// GateWindow, or a longer one.
+	Strict       bool
+	PublishEvery time.Duration   // how often facts are published; 0: 1 s
+	Access       msha.AccessFunc // account and TLS of the unit's cluster, asked when a client is made; nil: no account, plain TCP
+	Logger       *slog.Logger    // nil: slog.Default()
 }
 
 func (o *Options) withDefaults() Options {

@@ -38,7 +38,7 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		return nil, err
 	}
 	clientID := u.instance("c", group)
-	c := &managedConsumer{unit: u, group: group, member: msha.RosterMember{ClientID: clientID, Unit: u.info.Name, Groups: []string{group}}}
+	c := &managedConsumer{unit: u, group: group, member: msha.RosterMember{ClientID: clientID, Unit: u.info.Name, Groups: []string{group}, Strict: u.opts.Strict}}
 	c.client = remoting.NewClient(&remoting.Options{Logger: u.log, OnRequest: c.onRequest, Credentials: access.Credentials, TLS: access.TLS})
 	engine, err := consume.New(consume.Config{
 		Unit:         u.info.Name,
@@ -48,9 +48,11 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		Incarnations: u.history.Known,
 		ClientID:     clientID,
 		Enter:        c.enter,
+		Brokers:      c.list,
 		Fresh:        func(ctx context.Context) (*msha.Table, error) { return route.LoadFresh(ctx, u.store) },
 		Logger:       u.log,
 		GateWindow:   u.opts.GateWindow,
+		Strict:       u.opts.Strict,
 		PublishEvery: u.opts.PublishEvery,
 		WithValue:    tagging.With,
 	}, opts...)
@@ -87,7 +89,7 @@ func (c *managedConsumer) Start() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	err := c.list(ctx)
+	err := c.list(ctx, nil)
 	if err == nil {
 		err = c.Engine.Start()
 	}
@@ -133,20 +135,51 @@ func (c *managedConsumer) close(ctx context.Context) error {
 func (c *managedConsumer) enter(ctx context.Context) error {
 	m := c.member
 	m.Session = uuid.NewString()
-	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.With(m) })
+	limit, limited := c.unit.store.(msha.StrictLimiter)
+	var refused error
+	err := route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster {
+		refused = nil
+		if others := strictIn(r.Without(m.ClientID)); m.Strict && limited && others >= limit.StrictLimit() {
+			refused = msha.Errorf("agent.consumer", m.ClientID, "use Available mode, or a metastore whose reads are linearizable", "%w: Strict mode with more than %d consumers on this metastore",
+				msha.ErrUnsupported, limit.StrictLimit())
+			return r
+		}
+		return r.With(m)
+	})
+	return errors.Join(refused, err)
 }
 
-// list makes the group one of the unit's managed groups.
-func (c *managedConsumer) list(ctx context.Context) error {
+func strictIn(r msha.Roster) (n int) {
+	for _, m := range r.Members {
+		if m.Strict {
+			n++
+		}
+	}
+	return n
+}
+
+// list makes the group one of the unit's managed groups, and the brokers some whose logs hold facts: a switch passes none of them over.
+func (c *managedConsumer) list(ctx context.Context, brokers []string) error {
 	return route.UpdateUnits(ctx, c.unit.store, func(units *msha.Units) (*msha.Units, error) {
 		out := &msha.Units{Units: slices.Clone(units.Units)}
 		for i, info := range out.Units {
-			if info.Name == c.member.Unit && !slices.Contains(info.Groups, c.group) {
-				out.Units[i].Groups = append(slices.Clone(info.Groups), c.group)
+			if info.Name == c.member.Unit {
+				out.Units[i].Groups, out.Units[i].Brokers = with(info.Groups, c.group), with(info.Brokers, brokers...)
 			}
 		}
 		return out, nil
 	})
+}
+
+// with is a list with more names, sorted behind those it had.
+func with(list []string, more ...string) []string {
+	out := slices.Clone(list)
+	for _, name := range slices.Sorted(slices.Values(more)) {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (c *managedConsumer) leave(ctx context.Context) error {

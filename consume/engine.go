@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,13 +21,6 @@ import (
 
 // Handler is client-go's handler of a subscription.
 type Handler func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)
-
-type subscription struct {
-	topic    string // home topic
-	selector consumer.MessageSelector
-	handler  Handler
-	version  int64
-}
 
 type state int
 
@@ -74,7 +69,10 @@ type Engine struct {
 	ring      []*held                     // queues with ready messages, in the order of their turns
 	parked    []*item                     // decided later: facts are missing
 	stale     map[string][]*item          // parked ones by broker whose log has to be read to its end for them
-	lastSeen  time.Time                   // when a broker listed this client
+	refusals  map[remoting.Queue]refusal
+	noted     []string  // brokers that were made known
+	lastSeen  time.Time // when a broker listed this client
+	confirmed time.Time // when the metastore was last asked for the table and answered
 	logs      map[remoting.Queue]*logReader
 	in        *msha.Incarnations // of home queues
 	table     *msha.Table
@@ -98,7 +96,7 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 		cfg: cfg.withDefaults(), set: set, limits: defaultLimits(), writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
 		notify: make(chan struct{}, 1), soon: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
 		publishing: newToken(), locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
-		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
+		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, refusals: map[remoting.Queue]refusal{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
 		tasks: map[string]string{}, acked: map[string]uint64{},
 	}
 	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)
@@ -120,10 +118,14 @@ func (e *Engine) Start() error {
 	}
 	e.state = stateStarted
 	e.applyTable(e.cfg.Router.Table())
+	subs := slices.Collect(maps.Values(e.subs))
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
 	defer cancel()
-	err := e.openLogs(ctx)
+	err := e.checkFilters(ctx, subs...)
+	if err == nil {
+		err = e.openLogs(ctx)
+	}
 	if err == nil {
 		_, err = e.heartbeat(ctx)
 	}
@@ -144,13 +146,19 @@ func (e *Engine) Start() error {
 	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.snapshotLoop, e.freshLoop, e.incarnationsLoop} {
 		e.wg.Go(loop)
 	}
+	if e.cfg.Strict {
+		e.wg.Go(e.confirmLoop)
+	}
 	return nil
 }
 
 // legalTopic is what brokers accept as a topic's name (RocketMQ's TopicValidator).
 var legalTopic = regexp.MustCompile(`^[%|a-zA-Z0-9_-]{1,127}$`)
 
-// Subscribe adds a topic before or after Start; the handler gets the messages this unit has to process, under the home topic's name.
+// Subscribe adds a topic before or after Start; the handler gets the messages this unit has to process, under the home topic's name. An
+// SQL92 selector takes brokers with enablePropertyFilter=true; one that refuses it makes Start fail, or Subscribe after Start, which
+// blocks for the question, at most 10 s. It must speak of properties that the producers set: what a broker adds (CLUSTER, REAL_TOPIC,
+// DELAY) is not the same on the copies in other units.
 func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f func(context.Context, ...*primitive.MessageExt) (consumer.ConsumeResult, error)) error {
 	if topic == "" || f == nil {
 		return msha.Errorf("consume.subscribe", topic, "", "%w: a topic and a handler are required", msha.ErrInvalid)
@@ -158,15 +166,29 @@ func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f fu
 	if !legalTopic.MatchString(topic) {
 		return msha.Errorf("consume.subscribe", topic, "use up to 127 letters, digits, _, -, % and |", "%w: no broker accepts this topic name", msha.ErrInvalid)
 	}
-	if selector.Type == consumer.SQL92 {
-		return msha.Errorf("consume.subscribe", topic, "use a tag expression", "%w: SQL filters are not there yet", msha.ErrUnsupported)
+	if err := checkSelector(topic, selector); err != nil {
+		return err
+	}
+	sub := &subscription{topic: topic, selector: selector, handler: f, version: time.Now().UnixMilli()}
+	if e.isStarted() {
+		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
+		defer cancel()
+		if err := e.checkFilters(ctx, sub); err != nil {
+			return err
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.subs[topic] = &subscription{topic: topic, selector: selector, handler: f, version: time.Now().UnixMilli()}
+	e.subs[topic] = sub
 	e.unpark()
 	e.poke(e.notify)
 	return nil
+}
+
+func (e *Engine) isStarted() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state == stateStarted
 }
 
 // Unsubscribe gives the topic's queues up after their running handlers.

@@ -56,6 +56,9 @@ func (o *output) says(parts ...string) bool {
 	return false
 }
 
+// count is how often the log holds a text.
+func (o *output) count(text string) int { return strings.Count(o.String(), text) }
+
 func (o *output) tail(n int) string {
 	s := o.String()
 	return s[max(0, len(s)-n):]

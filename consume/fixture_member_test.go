@@ -28,6 +28,7 @@ type member struct {
 	opts    []consumer.Option
 	lim     limits
 	tags    string
+	sql     string // instead
 	do      func(ctx context.Context, m *primitive.MessageExt) (consumer.ConsumeResult, error)
 	enters  atomic.Int64
 	freshes atomic.Int64
@@ -38,9 +39,16 @@ type member struct {
 func (f *fixture) join(change ...func(*member)) *member {
 	f.Helper()
 	m := f.member(change...)
-	require.NoError(f, m.Subscribe(topic, consumer.MessageSelector{Expression: m.tags}, m.handle))
+	require.NoError(f, m.Subscribe(topic, m.selector(), m.handle))
 	require.NoError(f, m.Start())
 	return m
+}
+
+func (m *member) selector() consumer.MessageSelector {
+	if m.sql != "" {
+		return bySQL(m.sql)
+	}
+	return consumer.MessageSelector{Expression: m.tags}
 }
 
 // member makes an engine that is not started yet.

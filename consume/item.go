@@ -1,10 +1,6 @@
 package consume
 
 import (
-	"slices"
-	"strings"
-
-	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/go-msha/msha"
@@ -42,7 +38,7 @@ func (e *Engine) itemOf(h *held, m *remoting.Message) *item {
 			break
 		}
 		it.meta.Origin, it.meta.Retry = origin, m.Properties[msha.PropertyRetry]
-	case !wanted(h.sub.selector, m.Properties["TAGS"]):
+	case !h.sub.wanted(m.Properties["TAGS"]):
 		return nil
 	case h.unit != "":
 		origin, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
@@ -94,20 +90,5 @@ func present(m *remoting.Message, topic string, q remoting.Queue) *primitive.Mes
 	out.Topic, out.Body, out.Flag = topic, body, m.Flag
 	out.Queue = &primitive.MessageQueue{Topic: q.Topic, BrokerName: q.Broker, QueueId: q.ID}
 	out.WithProperties(m.Properties)
-	return out
-}
-
-// wanted filters tags again: brokers filter by their hashes.
-func wanted(s consumer.MessageSelector, tag string) bool {
-	return s.Expression == "" || s.Expression == "*" || slices.Contains(splitTags(s.Expression), tag)
-}
-
-func splitTags(expression string) []string {
-	var out []string
-	for part := range strings.SplitSeq(expression, "||") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
 	return out
 }

@@ -130,15 +130,25 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 		}
 	}
 	e.mu.Unlock()
+	connections := e.connections(ctx, queues)
+	asked := e.cfg.Now()
 	until, got, err := e.lock(ctx, queues)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, q := range queues {
-		if !got[q] {
+		answer, answered := got[q]
+		if !answer {
 			busy = true
+			if answered && !e.refusals[q].stands() {
+				e.refusals[q] = refusal{asked, connections[q.Broker]}
+			}
 			continue
 		}
 		h := e.newHeld(q, want[q], until)
+		if r := e.refusals[q]; r.stands() {
+			h.refusedSince = r.since
+		}
+		delete(e.refusals, q)
 		e.queues[q] = h
 		e.wg.Go(func() { e.hold(h) })
 	}
@@ -151,6 +161,9 @@ func (e *Engine) openQueue(h *held) error {
 	e.mu.Lock()
 	h.in = e.in
 	e.mu.Unlock()
+	if err := e.filtered(h); err != nil {
+		return err
+	}
 	if err := e.readLog(h.ctx, h.queue.Broker); err != nil {
 		return err
 	}
@@ -206,6 +219,44 @@ func (e *Engine) openQueue(h *held) error {
 	return nil
 }
 
+// refusal is since when a broker has refused a queue's lock, over one connection.
+type refusal struct {
+	since time.Time
+	gone  <-chan struct{} // closed when that connection ends: the broker may have begun anew, without its locks
+}
+
+func (r refusal) stands() bool {
+	if r.gone == nil {
+		return false
+	}
+	select {
+	case <-r.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// connections are the ends of the connections to the queues' brokers.
+func (e *Engine) connections(ctx context.Context, queues []remoting.Queue) map[string]<-chan struct{} {
+	out, view := map[string]<-chan struct{}{}, e.cfg.Cluster.Pin()
+	for _, q := range queues {
+		if _, known := out[q.Broker]; !known {
+			out[q.Broker], _ = view.Dropped(ctx, q.Broker) // without it nothing is known of the time before
+		}
+	}
+	return out
+}
+
+// lockWait is how long another process's unreleased Hold must be waited out. A lock that was refused until it ran out, by a broker that ran all
+// the time, has been waited out already.
+func (e *Engine) lockWait(h *held) time.Duration {
+	if h.refusedSince.IsZero() {
+		return e.limits.lock
+	}
+	return max(0, e.limits.lock-e.cfg.Now().Sub(h.refusedSince))
+}
+
 // awaitRelease waits for another process's Release if the log holds its Hold. Broker locks die with the broker, so this client's lock
 // does not prove that the other one has ended. That its own trust in the lock has run out does, for what it starts; what it has
 // started may still run, so as long as brokers list it, it is waited for.
@@ -223,7 +274,7 @@ func (e *Engine) awaitRelease(h *held) error {
 		return nil
 	}
 	e.cfg.Logger.Info("waiting for a holder that did not release the queue", "queue", h.queue.String(), "holder", other.Client)
-	for wait := e.limits.lock; ; wait = brokerTimeout {
+	for wait := e.lockWait(h); ; wait = brokerTimeout {
 		ctx, cancel := context.WithTimeout(h.ctx, wait)
 		err := e.await(ctx, released)
 		cancel()

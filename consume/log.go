@@ -3,6 +3,8 @@ package consume
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -20,6 +22,9 @@ type logReader struct {
 // registered broker's log is followed.
 func (e *Engine) openLogs(ctx context.Context) error {
 	brokers, err := e.cfg.Cluster.Brokers(ctx)
+	if err == nil {
+		err = e.noteBrokers(ctx, brokers)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,6 +47,23 @@ func (e *Engine) openLogs(ctx context.Context) error {
 		}
 	}
 	return e.followCopies(ctx)
+}
+
+// noteBrokers makes brokers known before facts are written to their logs, so that no switch passes over one that is away.
+func (e *Engine) noteBrokers(ctx context.Context, brokers map[string]string) error {
+	e.mu.Lock()
+	fresh := slices.DeleteFunc(slices.Sorted(maps.Keys(brokers)), func(name string) bool { return slices.Contains(e.noted, name) })
+	e.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := e.cfg.Brokers(ctx, fresh); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noted = append(e.noted, fresh...)
+	return nil
 }
 
 // followOwn follows the logs there are and returns the brokers without one.

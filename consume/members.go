@@ -181,17 +181,11 @@ func (e *Engine) memberIDs(ctx context.Context) ([]string, error) {
 func (e *Engine) consumerData() remoting.ConsumerData {
 	data := remoting.ConsumerData{GroupName: e.set.group, Type: "CONSUME_PASSIVELY", Model: "CLUSTERING", From: fromName(e.set.from), Subscriptions: []remoting.SubscriptionData{}}
 	for name, t := range e.topics() {
-		s := remoting.SubscriptionData{Topic: name, SubString: "*", ExpressionType: "TAG", Tags: []string{}, Codes: []int32{}}
-		if t.sub != nil {
-			s.SubVersion = t.sub.version
-			if x := t.sub.selector.Expression; x != "" && x != "*" {
-				s.SubString, s.Tags = x, splitTags(x)
-				for _, tag := range s.Tags {
-					s.Codes = append(s.Codes, remoting.TagHash(tag))
-				}
-			}
+		sub := t.sub
+		if sub == nil { // the retry topic: what is in it was wanted
+			sub = &subscription{}
 		}
-		data.Subscriptions = append(data.Subscriptions, s)
+		data.Subscriptions = append(data.Subscriptions, sub.data(name))
 	}
 	slices.SortFunc(data.Subscriptions, func(a, b remoting.SubscriptionData) int { return strings.Compare(a.Topic, b.Topic) })
 	return data

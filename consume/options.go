@@ -22,8 +22,10 @@ type Config struct {
 	Incarnations  func() (*msha.Incarnations, <-chan struct{})
 	ClientID      string                                                  // unique; what brokers and the roster list
 	Enter         func(ctx context.Context) error                         // puts ClientID into the roster, repeatable; nil: there is no roster
+	Brokers       func(ctx context.Context, names []string) error         // notes whose logs hold facts, before any is written; nil: nobody has to know
 	Fresh         func(ctx context.Context) (*msha.Table, error)          // reads the table linearizably; nil: Router is as good
 	GateWindow    time.Duration                                           // G of design section 7; 0: 30 s
+	Strict        bool                                                    // nothing starts unless Fresh has confirmed the table within GateWindow
 	PublishEvery  time.Duration                                           // how often facts are published; 0: 1 s
 	SnapshotEvery time.Duration                                           // how often facts are carried forward in the log; 0: 1 h. Keep it below a quarter of the brokers' retention time
 	Tick          time.Duration                                           // how often members and topics are looked at; 0: 3 s
@@ -47,6 +49,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Enter == nil {
 		c.Enter = func(context.Context) error { return nil }
+	}
+	if c.Brokers == nil {
+		c.Brokers = func(context.Context, []string) error { return nil }
 	}
 	if c.Fresh == nil {
 		router := c.Router

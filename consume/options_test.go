@@ -97,7 +97,8 @@ func TestSubscribeRefused(t *testing.T) {
 	require.ErrorIs(t, e.Subscribe("T", consumer.MessageSelector{}, nil), msha.ErrInvalid)
 	require.ErrorIs(t, e.Subscribe("no good", consumer.MessageSelector{}, h), msha.ErrInvalid)
 	require.ErrorIs(t, e.Subscribe(strings.Repeat("t", 128), consumer.MessageSelector{}, h), msha.ErrInvalid)
-	require.ErrorIs(t, e.Subscribe("T", consumer.MessageSelector{Type: consumer.SQL92, Expression: "a > 1"}, h), msha.ErrUnsupported)
+	require.ErrorIs(t, e.Subscribe("T", consumer.MessageSelector{Type: "SQL99", Expression: "a > 1"}, h), msha.ErrUnsupported)
+	require.ErrorIs(t, e.Subscribe("T", consumer.MessageSelector{Type: consumer.SQL92, Expression: " "}, h), msha.ErrInvalid)
 	require.NoError(t, e.Subscribe("T", consumer.MessageSelector{}, h))
 	require.NoError(t, e.Close(t.Context()), "never started")
 	require.ErrorIs(t, e.Start(), msha.ErrClosed)
@@ -135,7 +136,7 @@ func TestWantedTags(t *testing.T) {
 		{"", "", true}, {"", "a", true}, {"*", "", true}, {"*", "a", true}, {"a", "a", true}, {"a", "", false}, {"a", "A", false},
 		{"a || b", "b", true}, {"a||b", "a", true}, {" a ||b", "c", false}, {"a ||", "a", true}, {"a ||", "", false},
 	} {
-		require.Equal(t, c.want, wanted(consumer.MessageSelector{Expression: c.expression}, c.tag), "%q of %q", c.tag, c.expression)
+		require.Equal(t, c.want, (&subscription{selector: consumer.MessageSelector{Expression: c.expression}}).wanted(c.tag), "%q of %q", c.tag, c.expression)
 	}
 }
 

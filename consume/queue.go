@@ -27,25 +27,27 @@ type held struct {
 	scan     chan struct{} // something may have become pending
 
 	// Under the engine's lock:
-	in         *msha.Incarnations // of home queues, as this generation knows them
-	lost       bool               // its broker lost its tail
-	open       bool               // acquired completely: offsets may be committed
-	originSeen bool               // a replica queue's messages have told whose copies they are
-	dropped    bool
-	trustUntil time.Time         // nothing starts later without a renewed lock
-	first      int64             // local offset at which it began to pull
-	next       int64             // next local offset to pull
-	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
-	committed  int64
-	maxOffset  int64
-	window     filter.Window // pulled local offsets
-	ready      []*item       // not decided about; of an ordered group the lowest first
-	lane       filter.Lane   // of an ordered group
-	scanning   uint64        // the re-scan that is under way
-	resumeAt   time.Time     // an ordered group waits after a failure
-	inRing     bool
-	running    int // started and not finished, re-scans included
-	rescans    int // re-scanned and not finished
+	in           *msha.Incarnations // of home queues, as this generation knows them
+	lost         bool               // its broker lost its tail
+	open         bool               // acquired completely: offsets may be committed
+	originSeen   bool               // a replica queue's messages have told whose copies they are
+	dropped      bool
+	unfiltered   bool              // its broker refuses the filter, which was reported
+	trustUntil   time.Time         // nothing starts later without a renewed lock
+	refusedSince time.Time         // the queue's lock was refused from then on, until it was granted; zero: it was not, or the broker may have begun anew
+	first        int64             // local offset at which it began to pull
+	next         int64             // next local offset to pull
+	last         *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
+	committed    int64
+	maxOffset    int64
+	window       filter.Window // pulled local offsets
+	ready        []*item       // not decided about; of an ordered group the lowest first
+	lane         filter.Lane   // of an ordered group
+	scanning     uint64        // the re-scan that is under way
+	resumeAt     time.Time     // an ordered group waits after a failure
+	inRing       bool
+	running      int // started and not finished, re-scans included
+	rescans      int // re-scanned and not finished
 }
 
 // leftover is what is remembered of a generation.
@@ -117,7 +119,7 @@ func (e *Engine) hold(h *held) {
 		if h.ctx.Err() != nil {
 			return
 		}
-		e.cfg.Logger.Warn("queue not opened, trying again", "queue", h.queue.String(), "error", err)
+		e.interrupted(h, "queue not opened", err)
 		pause(h.ctx, backoff)
 	}
 	var wg sync.WaitGroup
@@ -134,11 +136,13 @@ func (e *Engine) pullLoop(h *held) {
 	for e.until(h, h.room, func() bool { return int64(h.window.Len()) < e.set.threshold }) {
 		req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll}
 		if h.sub != nil {
-			req.SubExpression, req.SubVersion = h.sub.selector.Expression, h.sub.version
+			req = h.sub.filter(req)
 		}
 		res, err := e.cfg.Cluster.Pull(h.ctx, req)
 		if err == nil && !suspect.IsZero() {
-			err = e.sameQueue(h.ctx, h)
+			if err = e.filtered(h); err == nil {
+				err = e.sameQueue(h.ctx, h)
+			}
 		}
 		if err == nil {
 			err = e.arrived(h, res)
@@ -159,7 +163,7 @@ func (e *Engine) pullLoop(h *held) {
 			if suspect.IsZero() {
 				suspect = time.Now()
 			}
-			e.cfg.Logger.Warn("pull failed, trying again", "queue", h.queue.String(), "error", err)
+			e.interrupted(h, "pull failed", err)
 			pause(h.ctx, backoff)
 			backoff = min(2*backoff, lastBackoff)
 			e.cfg.Cluster.Forget()

@@ -42,7 +42,7 @@ func (e *Engine) scanLoop(h *held) {
 			backoff = retryInterval
 			continue
 		}
-		e.cfg.Logger.Warn("re-scan interrupted, trying again", "queue", h.queue.String(), "error", err)
+		e.interrupted(h, "re-scan interrupted", err)
 		pause(h.ctx, backoff)
 		backoff = min(2*backoff, lastBackoff)
 		e.poke(h.scan)
@@ -98,8 +98,7 @@ func (e *Engine) sweep(h *held, q msha.OriginQueue, pending filter.Offsets) erro
 		if !e.until(h, h.scanRoom, func() bool { return int64(h.rescans) < e.set.threshold || e.ordered(h) && e.needsScan(h) }) {
 			return nil
 		}
-		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: sweepBatch,
-			SubExpression: h.sub.selector.Expression, SubVersion: h.sub.version})
+		res, err := e.cfg.Cluster.Pull(h.ctx, h.sub.filter(remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: at, Max: sweepBatch}))
 		if err != nil {
 			return err
 		}

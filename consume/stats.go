@@ -12,6 +12,7 @@ type Stats struct {
 	Reread       int64 // messages found by re-scans
 	Expired      int64 // messages of the unit's own routes that were gone before they could be processed
 	Unrouted     int64 // messages no rule covers
+	Unfiltered   int64 // queues that were not read because their broker refused the group's SQL filter
 }
 
 // Stats returns the counters.

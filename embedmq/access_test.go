@@ -55,7 +55,7 @@ func TestContractWithAccessControl(t *testing.T) {
 	const lockTime = 2 * time.Second
 	server, client := certificate(t)
 	for create, scenarios := range map[bool][]contract.Scenario{true: contract.Protocol(), false: contract.AccessProtocol()} {
-		c, err := embedmq.Start(&embedmq.Options{Accounts: accounts(), TLS: server, AutoCreateTopics: &create, DelayLevels: contract.DelayLevels, LockExpiry: lockTime})
+		c, err := embedmq.Start(&embedmq.Options{Accounts: accounts(), TLS: server, AutoCreateTopics: &create, DelayLevels: contract.DelayLevels, LockExpiry: lockTime, PropertyFilter: create})
 		require.NoError(t, err)
 		defer c.Close()
 		contract.Run(t, contract.Target{

@@ -59,6 +59,7 @@ var brokerHandlers = map[int]func(*broker, *request) *remoting.Command{
 	remoting.ReqViewMessageByID:         (*broker).viewMessage,
 	remoting.ReqHeartbeat:               (*broker).heartbeat,
 	remoting.ReqUnregisterClient:        (*broker).unregister,
+	remoting.ReqCheckClientConfig:       (*broker).checkClient,
 	remoting.ReqConsumerSendMsgBack:     (*broker).sendBack,
 	remoting.ReqEndTransaction:          (*broker).endTransaction,
 	remoting.ReqGetConsumerListByGroup:  (*broker).consumerList,

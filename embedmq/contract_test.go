@@ -13,7 +13,7 @@ import (
 // The same scenarios as against the real servers; together they send every request the cluster answers.
 func TestContract(t *testing.T) {
 	const lockTime = 2 * time.Second
-	c, err := embedmq.Start(&embedmq.Options{DelayLevels: contract.DelayLevels, LockExpiry: lockTime})
+	c, err := embedmq.Start(&embedmq.Options{DelayLevels: contract.DelayLevels, LockExpiry: lockTime, PropertyFilter: true})
 	require.NoError(t, err)
 	defer c.Close()
 	contract.Run(t, contract.Target{

@@ -7,7 +7,7 @@
 //	defer c.Close()
 //	p, err := rocketmq.NewProducer(producer.WithNameServer([]string{c.NameServer()}))
 //
-// Behaviour follows RocketMQ 5.4.0 with its default configuration, with one exception: here a message is visible to pulls
+// Behaviour follows RocketMQ 5.4.0 with its default configuration, SQL filters switched off among it (Options.PropertyFilter), with one exception: here a message is visible to pulls
 // and in the maximum offset as soon as its send is answered, where a real server dispatches it to its queue milliseconds later. Rules
 // that surprise:
 //
@@ -17,6 +17,9 @@
 //   - A send to a topic without write permission is accepted. Clients see the permission in the route and stay away.
 //   - A delayed message keeps its DELAY property when it is delivered.
 //   - A single message with an empty body is refused with code 1; inside a batch it is fine.
+//   - A pull may bring an SQL92 expression, which counts whatever the group's members have registered. One that cannot be read filters
+//     nothing: the pull gets every message. Only a heartbeat's bad expression makes pulls fail (code 27), and the request to check a
+//     subscription (46) says so beforehand (code 23). How expressions are read is told at sqlFilter.
 //   - While a group itself holds unexpired queue locks, each send to its retry topic goes to its dead-letter topic.
 //
 // Delayed messages, lock expiry, client expiry, store timestamps and delays of faults follow Options.Clock. Long polling follows

@@ -67,38 +67,63 @@ func (b *broker) pullNow(r *request, mayHold bool) *remoting.Command {
 }
 
 // pullFilter is the filter the pull brings or the one of its group's heartbeat.
-func (b *broker) pullFilter(r *request, group, topic string, flags int) (tagFilter, *remoting.Command) {
-	expression := r.str("subscription")
+func (b *broker) pullFilter(r *request, group, topic string, flags int) (messageFilter, *remoting.Command) {
+	kind, expression := r.str("expressionType"), r.str("subscription")
+	var f messageFilter
+	var bad *remoting.Command
 	if flags&pullSubscription == 0 {
-		g := b.members[group]
-		if g == nil {
-			return tagFilter{}, r.fail(remoting.RespSubscriptionNotExist, "the consumer's group info not exist")
-		}
-		s, ok := g.subs[topic]
-		if !ok {
-			return tagFilter{}, r.fail(remoting.RespSubscriptionNotExist, "the consumer's subscription not exist")
-		}
-		if s.SubVersion < r.int64("subVersion") {
-			return tagFilter{}, r.fail(remoting.RespSubscriptionNotLatest, "the consumer's subscription not latest")
-		}
-		if !isTag(s.ExpressionType) {
-			return tagFilter{}, errSQL(r)
-		}
-		return parseTags(s.SubString), nil
+		kind, f, bad = b.heartbeatFilter(r, group, topic)
+	} else {
+		f, bad = broughtFilter(r, kind, expression)
 	}
-	if !isTag(r.str("expressionType")) {
-		return tagFilter{}, errSQL(r)
+	if bad == nil && !isTag(kind) && !b.c.opts.PropertyFilter {
+		bad = errSQL(r, kind)
 	}
-	if expression != "" && expression != "*" && strings.Trim(expression, "| ") == "" {
-		return tagFilter{}, r.fail(remoting.RespSubscriptionParseFailed, "parse the consumer's subscription failed")
+	return f, bad
+}
+
+// heartbeatFilter is the filter that the group's heartbeats gave.
+func (b *broker) heartbeatFilter(r *request, group, topic string) (kind string, f messageFilter, bad *remoting.Command) {
+	g := b.members[group]
+	if g == nil {
+		return "", nil, r.fail(remoting.RespSubscriptionNotExist, "the consumer's group info not exist")
 	}
-	return parseTags(expression), nil
+	s, ok := g.subs[topic]
+	if !ok {
+		return "", nil, r.fail(remoting.RespSubscriptionNotExist, "the consumer's subscription not exist")
+	}
+	if s.SubVersion < r.int64("subVersion") {
+		return "", nil, r.fail(remoting.RespSubscriptionNotLatest, "the consumer's subscription not latest")
+	}
+	if isTag(s.ExpressionType) {
+		return s.ExpressionType, parseTags(s.SubString), nil
+	}
+	sql, err := compileSQL(s.SubString)
+	if err != nil || s.ExpressionType != remoting.SQL92 {
+		return "", nil, r.fail(remoting.RespFilterDataNotExist, "The broker's consumer filter data is not exist!Your expression may be wrong!")
+	}
+	return s.ExpressionType, sql, nil
+}
+
+// broughtFilter is the filter in a pull. A real broker does not look whether it could read an expression: what it could not read filters
+// nothing.
+func broughtFilter(r *request, kind, expression string) (messageFilter, *remoting.Command) {
+	switch {
+	case isTag(kind) && expression != "" && expression != "*" && strings.Trim(expression, "| ") == "", !isTag(kind) && expression == "":
+		return nil, r.fail(remoting.RespSubscriptionParseFailed, "parse the consumer's subscription failed")
+	case isTag(kind):
+		return parseTags(expression), nil
+	}
+	if sql, err := compileSQL(expression); err == nil && kind == remoting.SQL92 {
+		return sql, nil
+	}
+	return tagFilter{all: true}, nil
 }
 
 func isTag(kind string) bool { return kind == "" || kind == "TAG" }
 
-func errSQL(r *request) *remoting.Command {
-	return r.fail(remoting.RespSystemError, "The broker does not support consumer to filter message by %s", r.str("expressionType"))
+func errSQL(r *request, kind string) *remoting.Command {
+	return r.fail(remoting.RespSystemError, "The broker does not support consumer to filter message by %s", kind)
 }
 
 type pullLimits struct{ count, bytes int }
@@ -113,7 +138,7 @@ func (b *broker) pullLimits(r *request) pullLimits {
 
 // read gives what a pull from offset gets: the code of the answer, the next offset and the messages. At least one message is
 // given whatever the limits.
-func (q *queue) read(offset int64, f tagFilter, l pullLimits) (code int, next int64, recs []*record) {
+func (q *queue) read(offset int64, f messageFilter, l pullLimits) (code int, next int64, recs []*record) {
 	switch {
 	case q.max() == 0 && offset == 0, offset == q.max():
 		return remoting.RespPullNotFound, offset, nil
@@ -127,7 +152,7 @@ func (q *queue) read(offset int64, f tagFilter, l pullLimits) (code int, next in
 	size := 0
 	for n := 0; offset < q.max() && n < scanLimit; n++ {
 		rec := q.recs[offset-q.min]
-		if f.match(rec.tags) {
+		if f.match(rec) {
 			if len(recs) > 0 && (len(recs) >= l.count || size+len(rec.enc) > l.bytes) {
 				break
 			}

@@ -17,6 +17,15 @@ type record struct {
 	enc    []byte
 }
 
+// properties are those of the stored message.
+func (r *record) properties() map[string]string {
+	ms, err := remoting.DecodeMessages(r.enc)
+	if err != nil || len(ms) != 1 {
+		return nil
+	}
+	return ms[0].Properties
+}
+
 // queue is one queue of a topic on one broker. Everything in it is guarded by the cluster's lock.
 type queue struct {
 	min     int64

@@ -24,6 +24,9 @@ func tagCode(tag string) int64 {
 	return int64(javaHash(tag))
 }
 
+// messageFilter decides which messages a pull gets.
+type messageFilter interface{ match(*record) bool }
+
 // tagFilter is what a broker keeps of a subscription: hash codes, not tags, so collisions pass.
 type tagFilter struct {
 	all   bool
@@ -43,4 +46,4 @@ func parseTags(expr string) tagFilter {
 	return f
 }
 
-func (f tagFilter) match(code int64) bool { return f.all || f.codes[code] }
+func (f tagFilter) match(r *record) bool { return f.all || f.codes[r.tags] }

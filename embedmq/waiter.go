@@ -13,12 +13,12 @@ type waiter struct {
 	q      *queue
 	r      *request
 	offset int64
-	filter tagFilter
+	filter messageFilter
 	timer  *time.Timer
 }
 
 // hold keeps a pull until a message it matches arrives or its time is over.
-func (b *broker) hold(r *request, q *queue, offset int64, f tagFilter, d time.Duration) {
+func (b *broker) hold(r *request, q *queue, offset int64, f messageFilter, d time.Duration) {
 	w := &waiter{b: b, life: b.life, q: q, r: r, offset: offset, filter: f}
 	w.timer = time.AfterFunc(d, func() {
 		b.c.locked(func() {
@@ -75,9 +75,9 @@ func (q *queue) wake() {
 	}
 }
 
-func (q *queue) matches(from int64, f tagFilter) bool {
+func (q *queue) matches(from int64, f messageFilter) bool {
 	for _, rec := range q.recs[max(from-q.min, 0):] {
-		if f.match(rec.tags) {
+		if f.match(rec) {
 			return true
 		}
 	}

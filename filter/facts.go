@@ -86,6 +86,21 @@ func (f *Facts) ApplyCopy(r Record) {
 	}
 }
 
+// ApplyHandOver folds the hand-overs in a record of another unit's log, or of a copy of it: they are written to the losing unit's log too.
+func (f *Facts) ApplyHandOver(r Record) {
+	switch {
+	case r.Kind == Baseline && r.Set != "":
+		f.handed.apply(r)
+		if r.Group != "" {
+			f.Group(r.Group)
+		}
+	case r.Kind == Snapshot:
+		for _, inner := range r.Records {
+			f.ApplyHandOver(inner)
+		}
+	}
+}
+
 // Acked is for each client the highest version it acknowledged in every one of the logs.
 func (f *Facts) Acked(logs []string) map[string]uint64 {
 	out := map[string]uint64{}
@@ -187,7 +202,8 @@ func (g *GroupFacts) Done(k Key, q msha.OriginQueue) Offsets {
 
 // Remaining is what a term has to process of an origin queue: what was handed over to it, or everything from the baseline on for a
 // queue the hand-over does not mention, as in a first term. A group that has a baseline in a queue starts each later incarnation of it at
-// the beginning: all of that was stored later. ok is false if it cannot be known yet.
+// the beginning: all of that was stored later. Of a unit that has not rejoined, nothing else than what was handed over. ok is false if it
+// cannot be known yet.
 func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offsets, ok bool) {
 	if !g.HandedOver(k, hash) {
 		return nil, false
@@ -195,11 +211,20 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	if spans, mentioned := g.handed.spans(k, hash, g.name, q); mentioned {
 		return spans, true
 	}
+	if g.heldBack(k, hash, q) {
+		return nil, true
+	}
 	if s, ok := g.baseline[q]; ok {
 		return From(s.offset), true
 	}
 	_, ok = g.baseline[q.First()]
 	return From(0), ok
+}
+
+// heldBack tells whether all of a queue is held back, because its unit has not rejoined.
+func (g *GroupFacts) heldBack(k Key, hash string, q msha.OriginQueue) bool {
+	_, mentioned := g.handed.spans(k, hash, g.name, q)
+	return !mentioned && g.handed.holds(k, hash, q.Unit)
 }
 
 // Queues lists the origin queues the facts mention, sorted.

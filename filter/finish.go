@@ -84,12 +84,15 @@ func (t *Tracker) left(m Message, own Key) {
 	}
 }
 
-// keyOf is the term of a message's route in the table applied, if this unit owns it.
+// keyOf is the term of a message's route in the table applied, if this unit owns it. It is the term that this unit lost by force as long
+// as it has not rejoined: what it leaves of that may still have to be processed, although parts of the term may have stayed here.
 func (t *Tracker) keyOf(m Message) Key {
-	if set, ok := t.table.Lookup(m.Value, m.Unit); ok && set.Owner == t.unit {
+	set, ok := t.table.Lookup(m.Value, m.Unit)
+	if ok && set.Owner == t.unit {
 		return KeyOf(set)
 	}
-	return Key{}
+	lost, _ := set.ForcedFrom(t.unit)
+	return Key{lost.Set, lost.Term}
 }
 
 func (t *Tracker) coverAll(log string, q msha.OriginQueue, from, to int64, except ...Key) {

@@ -1,8 +1,7 @@
 package filter
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"maps"
 	"slices"
 
 	"github.com/go-msha/msha"
@@ -30,9 +29,13 @@ type handed struct {
 	parts   map[part]Offsets
 	spans   map[groupQueue]Offsets // the parts of each queue together
 	pulled  map[groupQueue]int64   // how far the losing unit had pulled: what remains below was left by it
+	held    map[string]bool        // units that have not rejoined: what they had not copied is not handed over
+	limits  map[groupQueue]int64   // where that begins in their queues; 0 in those that are not mentioned
 }
 
-func (h *handed) complete() bool { return h != nil && h.records > 0 && len(h.parts)+1 == h.records }
+func (h *handed) complete() bool {
+	return h != nil && h.records > 0 && len(h.parts)+len(h.held)+1 == h.records
+}
 
 // handedOver are the hand-overs a unit received. One may span several bodies of a log, and be written twice by managers that take turns.
 type handedOver map[handover]*handed
@@ -41,10 +44,14 @@ func (all handedOver) apply(r Record) {
 	name := handover{r.Key(), r.Hash}
 	h := all[name]
 	if h == nil {
-		h = &handed{parts: map[part]Offsets{}, spans: map[groupQueue]Offsets{}, pulled: map[groupQueue]int64{}}
+		h = &handed{parts: map[part]Offsets{}, spans: map[groupQueue]Offsets{}, pulled: map[groupQueue]int64{}, held: map[string]bool{}, limits: map[groupQueue]int64{}}
 		all[name] = h
 	}
-	if r.Group == "" {
+	switch {
+	case r.Group == "" && r.Queue.Unit != "":
+		h.held[r.Queue.Unit] = true
+		return
+	case r.Group == "":
 		h.records = r.Chunks
 		return
 	}
@@ -52,6 +59,7 @@ func (all handedOver) apply(r Record) {
 	h.parts[part{gq, r.Chunk}] = r.Spans
 	h.spans[gq] = h.spans[gq].Union(r.Spans)
 	h.pulled[gq] = r.Next
+	h.limits[gq] = r.Offset
 }
 
 func (all handedOver) spans(k Key, hash, group string, q msha.OriginQueue) (o Offsets, mentioned bool) {
@@ -66,60 +74,35 @@ func (g *GroupFacts) HandedOver(k Key, hash string) bool {
 	return hash == "" || g.handed[handover{k, hash}].complete()
 }
 
-// HandOver is what the next terms of some moves have to process.
-type HandOver struct {
-	Records []Record          // for every log of the gaining unit
-	Hashes  map[string]string // by new set
-	Count   int64             // messages the losing unit had pulled and left, all groups together
+// holds tells whether the hand-over leaves out what a unit had not copied.
+func (all handedOver) holds(k Key, hash, unit string) bool {
+	h := all[handover{k, hash}]
+	return h != nil && h.held[unit]
 }
 
-// RemainingAfter computes the hand-over of moves that leave one unit: remaining' = remaining - Done, per group and origin queue. facts
-// is the losing unit's log read to its end, and after that its copies of the other units' logs (ApplyCopy); table holds the moves' fence.
-//
-// A queue without a known baseline is not mentioned: nobody in the losing unit can have started any of it, so the next term begins it
-// at its baseline, as a first term would. The same goes for a group that the losing unit's log does not mention. If the group had
-// processed anything of the set in an earlier term elsewhere, the hand-over of that term would have named it here.
-//
-// ErrMissingFacts if a listed group has no facts, or if the hand-over that the ending term began with is not complete.
-func RemainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed []string) (*HandOver, error) {
-	groups := facts.Groups()
-	for _, name := range listed {
-		if !slices.Contains(groups, name) || len(facts.Group(name).Queues()) == 0 {
-			return nil, msha.Errorf("switch.hand over", "group "+name, "start it once in this unit, or take it out of the unit document",
-				"%w: a listed group has none in the unit's log", msha.ErrMissingFacts)
-		}
+// has tells whether the hand-over that a term began with is there; a first term has none.
+func (f *Facts) has(name handover) bool { return name.hash == "" || f.handed[name].complete() }
+
+// heldIn lists the units of which something is held back.
+func (f *Facts) heldIn(name handover) []string {
+	if h := f.handed[name]; h != nil {
+		return slices.Sorted(maps.Keys(h.held))
 	}
-	out := &HandOver{Hashes: map[string]string{}}
-	for _, m := range moves {
-		set := table.Sets[m.NewSet]
-		from := KeyOf(set)
-		if set.RemainingHash != "" && !facts.handed[handover{from, set.RemainingHash}].complete() {
-			return nil, msha.Errorf("switch.hand over", "route set "+m.NewSet, "did the unit's log lose its beginning?",
-				"%w: the hand-over that term %d began with is not complete in the unit's log", msha.ErrMissingFacts, set.Term)
-		}
-		rs := []Record{{Kind: Baseline, Set: m.NewSet, Term: m.Term + 1}}
-		for _, name := range groups {
-			g := facts.Group(name)
-			for _, q := range g.Queues() {
-				remaining, known := g.Remaining(from, set.RemainingHash, q)
-				if !known {
-					continue
-				}
-				left := remaining.Minus(g.Done(from, q))
-				out.Count += left.Below(g.Next(q)).Len()
-				for i, spans := range left.pieces(maxSpans) {
-					rs = append(rs, Record{Kind: Baseline, Group: name, Set: m.NewSet, Term: m.Term + 1, Queue: q, Spans: spans, Chunk: i, Next: g.Next(q)})
-				}
-			}
-		}
-		rs[0].Chunks = len(rs)
-		sum := sha256.Sum256(EncodeRecords(rs))
-		hash := hex.EncodeToString(sum[:12])
-		for i := range rs {
-			rs[i].Hash = hash
-		}
-		out.Hashes[m.NewSet] = hash
-		out.Records = append(out.Records, rs...)
+	return nil
+}
+
+// limit is from where on a queue is held back, if its unit is.
+func (f *Facts) limit(name handover, group string, q msha.OriginQueue) int64 {
+	if h := f.handed[name]; h != nil {
+		return h.limits[groupQueue{group, q}]
 	}
-	return out, nil
+	return 0
+}
+
+// pulled is how far the losing unit had pulled a queue.
+func (f *Facts) pulled(name handover, group string, q msha.OriginQueue) int64 {
+	if h := f.handed[name]; h != nil {
+		return h.pulled[groupQueue{group, q}]
+	}
+	return 0
 }

@@ -17,7 +17,8 @@ const (
 	// With Set, Term and Hash: what the term has to process of Queue (Spans), written by the hand-over phase into every log of the
 	// gaining unit; Next is how far the losing one had pulled. Hash names the hand-over, since an aborted one may be followed by another of the same term. Without Group
 	// and Queue it says in Chunks of how many records the hand-over consists, itself included: before all of them are there,
-	// it says nothing.
+	// it says nothing. Without Group, and with nothing of Queue but the Unit, it says that what that unit had not copied is held back
+	// until it has rejoined; of its queues, Offset is where that begins.
 	Baseline Kind = iota + 1
 	// Done: Set, Term, Queue, Spans are covered. Next, if not 0, is the pull position of Queue: everything below was pulled.
 	// Set may be empty: then only Next counts.

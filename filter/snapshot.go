@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/go-msha/msha"
 )
 
 // maxSnapshot is how large the records of one snapshot chunk may be: well below 4 MB, the largest message brokers accept.
@@ -76,9 +78,12 @@ func (h *handed) recordsOf(name handover, group string) []Record {
 	if h.records > 0 {
 		rs = append(rs, Record{Kind: Baseline, Set: name.Set, Term: name.Term, Hash: name.hash, Chunks: h.records})
 	}
+	for unit := range h.held {
+		rs = append(rs, Record{Kind: Baseline, Set: name.Set, Term: name.Term, Hash: name.hash, Queue: msha.OriginQueue{Unit: unit}})
+	}
 	for p, spans := range h.parts {
 		if p.group == group {
-			rs = append(rs, Record{Kind: Baseline, Group: group, Set: name.Set, Term: name.Term, Hash: name.hash, Queue: p.queue, Chunk: p.chunk, Spans: spans, Next: h.pulled[p.groupQueue]})
+			rs = append(rs, Record{Kind: Baseline, Group: group, Set: name.Set, Term: name.Term, Hash: name.hash, Queue: p.queue, Chunk: p.chunk, Spans: spans, Next: h.pulled[p.groupQueue], Offset: h.limits[p.groupQueue]})
 		}
 	}
 	return rs

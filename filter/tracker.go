@@ -110,7 +110,8 @@ func (t *Tracker) SetTable(table *msha.Table) (gained bool) {
 // gains tells whether a table opens a set to this unit. One that was fenced may have gone back into the set it was split from.
 func (t *Tracker) gains(table *msha.Table) bool {
 	for id, s := range table.Sets {
-		if old, ok := t.table.Sets[id]; s.Owner == t.unit && s.State == msha.SetOpen && (!ok || old.Owner != s.Owner || old.State != s.State || KeyOf(old) != KeyOf(s)) {
+		if old, ok := t.table.Sets[id]; s.Owner == t.unit && s.State == msha.SetOpen &&
+			(!ok || old.Owner != s.Owner || old.State != s.State || KeyOf(old) != KeyOf(s) || old.RemainingHash != s.RemainingHash) {
 			return true
 		}
 	}

@@ -58,6 +58,7 @@ func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, m
 		l = newUnitLog(name, cluster, c.log)
 		c.logs[name] = l
 	}
+	l.knows(info.Brokers)
 	return l, others, info, nil
 }
 
@@ -125,7 +126,7 @@ func (c *clusters) Remaining(ctx context.Context, unit string, table *msha.Table
 	if err != nil {
 		return nil, err
 	}
-	return &switchplan.Remaining{Hashes: out.Hashes, Facts: out}, nil
+	return remaining(out, nil)
 }
 
 // HandOver implements switchplan.Facts.

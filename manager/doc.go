@@ -7,6 +7,11 @@
 //	                                        switchplan.Forecast; nothing is changed
 //	GET /switch?...&override=lag-limit      a guard is passed by; allow-unmanaged=group the same for clients that do not know the
 //	                                        routes. Both are recorded with by=name
+//	GET /switch?...&forced=true             the losing units are not asked: they are dead or out of reach
+//	POST /rules?rule=@slots:0-511           adds a rule and changes no owner; owner=unit-1 for values that no rule catches. DELETE removes one
+//	                                        where another rule gives its values the same set
+//	POST /rejoin?unit=unit-2                waits until a unit that lost routes by force is taken back, which happens by itself once it
+//	                                        answers; lost=true gives its log up and does not ask it
 //	POST /orders/{id}/approve?step=name     answers an approval, of any manager; by=name&note=text are recorded
 //	POST /orders/{id}/refuse?step=name      aborts the switch
 //	GET /events                             server-sent events: the switches this manager runs (switchplan.Event); task=id for one

@@ -31,6 +31,9 @@ func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /switch", m.serveSwitch)
 	mux.HandleFunc("POST /switch", m.serveSwitch)
+	mux.HandleFunc("POST /rejoin", m.serveRejoin)
+	mux.HandleFunc("POST /rules", m.serveRule(true))
+	mux.HandleFunc("DELETE /rules", m.serveRule(false))
 	mux.HandleFunc("POST /orders/{id}/approve", m.serveDecision(m.Approve))
 	mux.HandleFunc("POST /orders/{id}/refuse", m.serveDecision(m.Refuse))
 	mux.HandleFunc("GET /events", m.serveEvents)
@@ -39,7 +42,7 @@ func (m *Manager) routes() *http.ServeMux {
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"version": t.Version, "routers": t.Routers(), "rules": t.Rules, "sets": t.Sets}, nil
+		return map[string]any{"version": t.Version, "routers": t.Routers(), "rules": namedRules(t.Rules), "sets": t.Sets}, nil
 	}))
 	mux.HandleFunc("GET /units", document(func(ctx context.Context) (any, error) { return m.registry.Units(ctx) }))
 	mux.HandleFunc("GET /orders", document(func(ctx context.Context) (any, error) { return switchplan.ReadOrders(ctx, m.store) }))

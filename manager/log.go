@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-msha/msha"
@@ -24,14 +25,31 @@ type unitLog struct {
 	cluster *remoting.Cluster
 	log     *slog.Logger
 
-	mu    sync.Mutex
-	facts *filter.Facts
-	next  map[remoting.Queue]int64 // own logs and copies: everything below is applied
-	own   []remoting.Queue         // one per broker
+	mu   sync.Mutex
+	main *fold            // the unit's own logs, with the copies of others
+	lost map[string]*fold // by another unit: what is here of its logs, folded as if they were its own
+	own  []remoting.Queue // one per broker
+
+	known []string // brokers in the unit document
 }
 
+// fold is what was read of some logs.
+type fold struct {
+	facts *filter.Facts
+	next  map[remoting.Queue]int64 // everything below is applied
+}
+
+func newFold() *fold { return &fold{facts: filter.NewFacts(), next: map[remoting.Queue]int64{}} }
+
 func newUnitLog(unit string, cluster *remoting.Cluster, log *slog.Logger) *unitLog {
-	return &unitLog{unit: unit, cluster: cluster, log: log, facts: filter.NewFacts(), next: map[remoting.Queue]int64{}}
+	return &unitLog{unit: unit, cluster: cluster, log: log, main: newFold(), lost: map[string]*fold{}}
+}
+
+// knows takes over what the unit document says.
+func (l *unitLog) knows(brokers []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = brokers
 }
 
 // brokers are the names of the unit's logs.
@@ -47,13 +65,53 @@ func (l *unitLog) brokers() []string {
 func (l *unitLog) read(ctx context.Context, others []string, f func(*filter.Facts) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.update(ctx, l.main, l.unit, others); err != nil {
+		return err
+	}
+	return f(l.main.facts)
+}
+
+// readLost is read for the facts of another unit, as far as they were copied here.
+func (l *unitLog) readLost(ctx context.Context, unit string, others []string, f func(*filter.Facts) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost[unit] == nil {
+		l.lost[unit] = newFold()
+	}
+	if err := l.update(ctx, l.lost[unit], unit, others); err != nil {
+		return err
+	}
+	return f(l.lost[unit].facts)
+}
+
+// fresh folds the logs anew, for somebody who looks at the facts longer than he may hold the others up.
+func (l *unitLog) fresh(ctx context.Context, of string, others []string) (*filter.Facts, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	to := newFold()
+	err := l.update(ctx, to, of, others)
+	return to.facts, err
+}
+
+// update applies the logs of the unit called of as its own, and the others as copies.
+func (l *unitLog) update(ctx context.Context, to *fold, of string, others []string) error {
+	apply := func(unit string, q remoting.Queue) error {
+		return l.follow(ctx, to, q, func(r filter.Record) {
+			if unit == of {
+				to.facts.Apply(logName(of == l.unit, q), r)
+				return
+			}
+			to.facts.ApplyCopy(r)
+			to.facts.ApplyHandOver(r)
+		})
+	}
 	queues, err := l.cluster.Queues(ctx, msha.ProgressTopic, false)
 	if err != nil {
 		return msha.Errorf("facts.read", "unit "+l.unit, "has a consumer of package agent ever run there?", "%w", err)
 	}
 	l.own = queues
 	for _, q := range queues {
-		if err := l.follow(ctx, q, func(r filter.Record) { l.facts.Apply(q.Broker, r) }); err != nil {
+		if err := apply(l.unit, q); err != nil {
 			return err
 		}
 	}
@@ -66,18 +124,26 @@ func (l *unitLog) read(ctx context.Context, others []string, f func(*filter.Fact
 			return err
 		}
 		for _, q := range queues {
-			if err := l.follow(ctx, q, l.facts.ApplyCopy); err != nil {
+			if err := apply(other, q); err != nil {
 				return err
 			}
 		}
 	}
-	return f(l.facts)
+	return nil
+}
+
+// logName tells the logs of one unit apart: by their broker, or by where their copy is.
+func logName(own bool, q remoting.Queue) string {
+	if own {
+		return q.Broker
+	}
+	return q.String()
 }
 
 // follow applies one log from where the last call ended to its end.
-func (l *unitLog) follow(ctx context.Context, q remoting.Queue, apply func(filter.Record)) error {
+func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, apply func(filter.Record)) error {
 	for {
-		res, err := l.cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: logGroup, Offset: l.next[q], Max: logPullSize})
+		res, err := l.cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: logGroup, Offset: to.next[q], Max: logPullSize})
 		if err != nil {
 			return err
 		}
@@ -93,18 +159,37 @@ func (l *unitLog) follow(ctx context.Context, q remoting.Queue, apply func(filte
 		switch {
 		case res.Status == remoting.PullNoNew:
 			return nil
-		case res.Status == remoting.PullOffsetIllegal && res.NextOffset < l.next[q]:
+		case res.Status == remoting.PullOffsetIllegal && res.NextOffset < to.next[q]:
 			return msha.Errorf("facts.read", q.String(), "the broker lost its tail: restart the manager to read the log anew", "%w: offset %d read, the log ends at %d",
-				msha.ErrMissingFacts, l.next[q], res.MaxOffset)
+				msha.ErrMissingFacts, to.next[q], res.MaxOffset)
 		}
-		l.next[q] = res.NextOffset
+		to.next[q] = res.NextOffset
 	}
+}
+
+// present is an error unless every broker of the unit that is known is registered: what the log of one that is away holds would be passed
+// over, and what is to be written to it would be missing.
+func (l *unitLog) present(addrs map[string]string) error {
+	var missing []string
+	for _, broker := range l.known {
+		if addrs[broker] == "" {
+			missing = append(missing, broker)
+		}
+	}
+	if len(missing) == 0 && len(addrs) > 0 {
+		return nil
+	}
+	return msha.Errorf("facts.brokers", "unit "+l.unit+", brokers "+strings.Join(missing, ", "), "wait for them, or take them out of the unit document if they are gone for good",
+		"master %w at the name servers", msha.ErrNotFound)
 }
 
 // append writes records to the unit's log on every broker.
 func (l *unitLog) append(ctx context.Context, records []filter.Record) (map[remoting.Queue]int64, error) {
 	addrs, err := l.cluster.Brokers(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.present(addrs); err != nil {
 		return nil, err
 	}
 	ends := map[remoting.Queue]int64{}
@@ -133,7 +218,7 @@ func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, 
 		behind := false
 		err := l.read(ctx, others, func(*filter.Facts) error {
 			for q, end := range ends {
-				behind = behind || l.next[q] < end
+				behind = behind || l.main.next[q] < end
 			}
 			return nil
 		})

@@ -67,7 +67,8 @@ type Manager struct {
 
 	ctx    context.Context // ends when Close cuts switches short
 	cancel context.CancelFunc
-	stop   context.CancelFunc // of the background loop
+	loop   context.Context // of what goes on in the background, or waits; Close ends it at once
+	stop   context.CancelFunc
 	mu     sync.Mutex
 	closed bool
 	wg     sync.WaitGroup // the loop and the running switches
@@ -105,9 +106,9 @@ func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error
 	}
 	m.mux = m.routes()
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	loop, stop := context.WithCancel(m.ctx)
-	m.stop = stop
-	m.wg.Go(func() { m.resume(loop) })
+	m.loop, m.stop = context.WithCancel(m.ctx)
+	m.wg.Go(func() { m.resume(m.loop) })
+	m.wg.Go(func() { m.rejoins(m.loop) })
 	return m, nil
 }
 
@@ -159,20 +160,31 @@ func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (*switchplan.
 	return m.guarded(ctx, func(ctx context.Context) (*msha.Plan, error) { return m.plan(ctx, req) })
 }
 
+// enter lets a call in unless the manager is closed; its context ends with until, too.
+func (m *Manager) enter(ctx, until context.Context) (_ context.Context, leave func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, msha.Errorf("switch.run", "", "ask another manager", "manager %w", msha.ErrClosed)
+	}
+	m.wg.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(until, cancel)
+	return ctx, func() {
+		detach()
+		cancel()
+		m.wg.Done()
+	}, nil
+}
+
 // guarded runs a plan unless the manager is closed, and counts it.
 func (m *Manager) guarded(ctx context.Context, make func(context.Context) (*msha.Plan, error)) (report *switchplan.Report, status int, err error) {
 	report = &switchplan.Report{}
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return report, http.StatusServiceUnavailable, msha.Errorf("switch.run", "", "ask another manager", "manager %w", msha.ErrClosed)
+	ctx, leave, err := m.enter(ctx, m.ctx)
+	if err != nil {
+		return report, http.StatusServiceUnavailable, err
 	}
-	m.wg.Add(1)
-	m.mu.Unlock()
-	defer m.wg.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(m.ctx, cancel)()
+	defer leave()
 
 	begun := time.Now()
 	m.count.change(func(c *metrics) { c.running++ })

@@ -64,12 +64,15 @@ func (m *Manager) who(r *http.Request) (string, error) {
 
 // parseRequest refuses parameters it does not know: a misspelt one must not be ignored.
 func parseRequest(q url.Values) (req msha.SwitchRequest, dryRun bool, err error) {
-	if err := onlyParameters(q, []string{"values", "allow-unmanaged", "override"}, []string{"from", "to", "create", "deadline", "dry-run", "by"}); err != nil {
+	if err := onlyParameters(q, []string{"values", "allow-unmanaged", "override"}, []string{"from", "to", "create", "forced", "deadline", "dry-run", "by"}); err != nil {
 		return req, false, err
 	}
 	req.From, req.To = q.Get("from"), q.Get("to")
 	req.Values, req.AllowUnmanaged, req.Override = split(q["values"]), split(q["allow-unmanaged"]), split(q["override"])
 	if req.Create, err = truth(q, "create"); err != nil {
+		return req, false, err
+	}
+	if req.Forced, err = truth(q, "forced"); err != nil {
 		return req, false, err
 	}
 	if dryRun, err = truth(q, "dry-run"); err != nil {

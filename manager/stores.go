@@ -40,6 +40,10 @@ func (edits) Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*
 	return route.Commit(t, plan, hashes)
 }
 
+func (edits) Rejoin(t, from *msha.Table, unit string, hashes map[string]string) (*msha.Table, error) {
+	return route.Rejoin(t, from, unit, hashes)
+}
+
 // registry reads who takes part.
 type registry struct{ store msha.MetaStore }
 

@@ -272,5 +272,5 @@ func TestPlanAsData(t *testing.T) {
 	report, err := w.manager.Run(t.Context(), &kept)
 	require.NoError(t, err)
 	require.Equal(t, 1, ran)
-	require.Contains(t, report.String(), "done, guangzhou in ")
+	require.Contains(t, report.String(), "done, @unit-2, guangzhou in ")
 }

@@ -295,3 +295,34 @@ func TestUnknownOrigin(t *testing.T) {
 	_, err = New("", store, nil)
 	require.ErrorIs(t, err, msha.ErrInvalid)
 }
+
+// A broker that was killed while it stored copies may keep one of them without its properties.
+func TestATornCopyAtTheEndIsPassedOver(t *testing.T) {
+	store := memory.New()
+	sites := startSites(t, store, "unit-1", "unit-2")
+	s := sites["unit-1"]
+	s.createTopic(t, "SMS", 1)
+	s.produce(t, "SMS", 10)
+	r, stop := run(t, "unit-1", store, nil)
+	syncTopic(t, r, "SMS")
+	stop()
+	for range 2 {
+		_, err := sites["unit-2"].mq.Send(t.Context(), replicaQueue("SMS", 0), "p", &remoting.Message{Body: []byte("torn")})
+		require.NoError(t, err)
+	}
+	s.produce(t, "SMS", 10)
+	r, _ = run(t, "unit-1", store, nil)
+	syncTopic(t, r, "SMS")
+	var copied []*remoting.Message
+	for _, m := range sites["unit-2"].readAll(t, replicaQueue("SMS", 0)) {
+		if string(m.Body) != "torn" {
+			copied = append(copied, m)
+		}
+	}
+	require.Len(t, copied, 20, "neither missing nor twice")
+	for i, m := range copied {
+		o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
+		require.NoError(t, err)
+		require.EqualValues(t, i, o.Offset)
+	}
+}

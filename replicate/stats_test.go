@@ -63,6 +63,7 @@ func TestStatsOfTwoProcesses(t *testing.T) {
 	})
 	stop()
 	eventually(t, "one has everything again", func() bool { return one.Stats().Shares == fleetShares && one.Stats().Members == 1 })
+	eventually(t, "all is copied", func() bool { return one.Stats().Copied+two.Stats().Copied >= 40 })
 	require.EqualValues(t, 40, one.Stats().Copied+two.Stats().Copied)
 	require.Zero(t, one.Stats().LeaseLosses)
 }

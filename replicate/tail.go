@@ -109,7 +109,7 @@ func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch 
 	if err != nil || end <= low {
 		return nil, end, err
 	}
-	for m, err = messageAt(ctx, c, q, end-1); err == nil; {
+	for m, err = originTail(ctx, c, q, low, end-1); err == nil; {
 		before, err := beforeRun(ctx, c, q, max(low, m.QueueOffset-int64(batch)), m)
 		if err != nil || before == nil || !further(before, m) {
 			return m, end, err
@@ -117,6 +117,28 @@ func lastCopy(ctx context.Context, c *remoting.Cluster, q remoting.Queue, batch 
 		m = before
 	}
 	return nil, end, err
+}
+
+// tornTail is how many messages without any origin are passed over at the end of a replica queue: a broker that is killed while it stores a
+// message may keep it without its properties. Consumers ignore such a message, and an audit lists it; what it was is copied again.
+const tornTail = 16
+
+// originTail is the last message up to a place that has an origin; the one at the place if none nearby has.
+func originTail(ctx context.Context, c *remoting.Cluster, q remoting.Queue, low, at int64) (*remoting.Message, error) {
+	last, err := messageAt(ctx, c, q, at)
+	if err != nil {
+		return nil, err
+	}
+	m := last
+	for at--; m.Properties[msha.PropertyOrigin] == "" && at >= max(low, last.QueueOffset-tornTail); at-- {
+		if m, err = messageAt(ctx, c, q, at); err != nil {
+			return nil, err
+		}
+	}
+	if m.Properties[msha.PropertyOrigin] == "" {
+		return last, nil
+	}
+	return m, nil
 }
 
 // beforeRun is the copy right before those that lead up to one, each the next of its origin: where a replicator began again, or another one

@@ -13,9 +13,6 @@ import (
 // MaxValue is the longest routing value, in bytes.
 const MaxValue = 1024
 
-// UnitPrefix marks a unit rule where values are listed: "@unit-1" stands for the messages without a value made in unit-1.
-const UnitPrefix = "@"
-
 // Check reports every problem of a table in one ErrInvalid, or nil.
 func Check(t *msha.Table) error {
 	if problems := check(t); len(problems) > 0 {
@@ -80,6 +77,18 @@ func checkSet(id string, s msha.RouteSet) []string {
 	if s.Parent == id && id != "" {
 		add("is its own parent")
 	}
+	forced := map[string]bool{}
+	for _, f := range s.Forced {
+		switch {
+		case f.Unit == "" || f.Set == "" || f.Term == 0:
+			add("a forced term without unit, set or term")
+		case f.Unit == s.Owner:
+			add("unit %q owns it and has not rejoined", f.Unit)
+		case forced[f.Unit]:
+			add("two forced terms of unit %q", f.Unit)
+		}
+		forced[f.Unit] = true
+	}
 	switch s.State {
 	case msha.SetOpen:
 		if s.Switch != "" || s.Deadline != 0 {
@@ -106,8 +115,8 @@ func checkRule(r msha.Rule) []string {
 		if p := checkValue(r.Value); p != "" {
 			add("%s", p)
 		}
-		if strings.HasPrefix(r.Value, UnitPrefix) {
-			add("value must not begin with %q, which marks unit rules", UnitPrefix)
+		if strings.HasPrefix(r.Value, msha.RulePrefix) {
+			add("value must not begin with %q, which marks unit rules", msha.RulePrefix)
 		}
 	case msha.RuleRange:
 		if r.Low >= r.High {

@@ -1,8 +1,7 @@
 // Package route holds the routing table: which unit owns which routing values, under which term, open or fenced.
 //
-//   - Pure functions build, check and edit a table: New, Parse, Encode, Begin, Fence, Split, Reopen, Commit, AddExact. Each edit
-//     returns a new table with the next version and leaves the given one alone, so a table can be shared without locks.
-//   - FindMoves turns a switch request into moves of route sets.
+//   - Pure functions build, check and edit a table: New, Parse, Encode, AddRule, RemoveRule, Fence, Reopen, Commit, Rejoin. Each edit returns
+//     a new table with the next version and leaves the given one alone, so a table can be shared without locks. Only Commit changes owners.
 //   - Init, Load, Update, Units, UpdateUnits and UpdateRoster read and change the documents by compare-and-set.
 //   - Watch follows the table document and implements msha.Router.
 //

@@ -37,7 +37,7 @@ func next(t *msha.Table) *msha.Table {
 }
 
 // Fence splits off the parts that move and marks them fenced by the plan. A part shares the facts of the set it comes from until it
-// moves. Values without a rule of their own get one if the plan creates rules. ErrBusy if a set is fenced already.
+// moves. Values without a rule of their own get one if the plan creates rules; of a rule that is named in part, the rest stays. ErrBusy if a set is fenced already.
 func Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error) {
 	out := next(t)
 	deadline := plan.Deadline
@@ -68,25 +68,29 @@ func Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error) {
 	return out.Index(), nil
 }
 
-// split points the rules of the moved values to the new set.
+// split points the rules of the moved values to the new set. A rule of which only a part moves is cut.
 func split(out, t *msha.Table, m msha.Move, create bool) error {
-	for _, v := range m.Values {
-		kind, value := msha.RuleExact, v
-		if unit, ok := strings.CutPrefix(v, UnitPrefix); ok {
-			kind, value = msha.RuleUnit, unit
+	named, err := msha.ParseRules(m.Values)
+	if err != nil {
+		return err
+	}
+	cut, gaps := msha.CutRules(out.Rules, named)
+	out.Rules = make([]msha.Rule, 0, len(cut)+len(gaps))
+	for _, part := range cut {
+		if part.Named && part.Set != m.Set {
+			return msha.Errorf("route.fence", msha.RuleName(part.Rule), "make a new plan", "%w: the value is in route set %s, no longer in %s", msha.ErrConflict, part.Set, m.Set)
 		}
-		i := slices.IndexFunc(out.Rules, func(r msha.Rule) bool { return r.Kind == kind && r.Value == value })
-		if i >= 0 && out.Rules[i].Set != m.Set {
-			return msha.Errorf("route.fence", v, "make a new plan", "%w: the value is in route set %s, no longer in %s", msha.ErrConflict, out.Rules[i].Set, m.Set)
+		if part.Named {
+			part.Set = m.NewSet
 		}
-		if i >= 0 {
-			out.Rules[i].Set = m.NewSet
-			continue
+		out.Rules = append(out.Rules, part.Rule)
+	}
+	for _, r := range gaps {
+		if !create || !slices.Equal(t.SetsFor(r), []string{m.Set}) {
+			return msha.Errorf("route.fence", msha.RuleName(r), "create=true makes a rule for values that another rule of the set covers", "%w: no rule of its own", msha.ErrInvalid)
 		}
-		if id, ok := t.SetID(value, ""); !create || !ok || id != m.Set || kind == msha.RuleUnit {
-			return msha.Errorf("route.fence", v, "create=true makes a rule for a value another rule covers", "%w: no rule of its own", msha.ErrInvalid)
-		}
-		out.Rules = append(out.Rules, msha.Rule{Kind: msha.RuleExact, Value: value, Set: m.NewSet})
+		r.Set = m.NewSet
+		out.Rules = append(out.Rules, r)
 	}
 	return nil
 }
@@ -103,7 +107,7 @@ func Reopen(t *msha.Table, switchID string) (*msha.Table, error) {
 	return out.Index(), nil
 }
 
-// Commit gives fenced sets to their new owners under the next term.
+// Commit gives fenced sets to their new owners under the next term. A forced one leaves a note of the term that it ended, for Rejoin.
 func Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Table, error) {
 	out := next(t)
 	for _, m := range plan.Moves {
@@ -111,7 +115,35 @@ func Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Tab
 		if !ok || s.State != msha.SetFenced || s.Switch != plan.ID || s.Term != m.Term || hashes[m.NewSet] == "" {
 			return nil, msha.Errorf("route.commit", "set "+m.NewSet, "make a new plan", "%w: the set is not fenced by switch %s in term %d with something handed over", msha.ErrConflict, plan.ID, m.Term)
 		}
-		out.Sets[m.NewSet] = msha.RouteSet{ID: s.ID, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet]}
+		next := msha.RouteSet{ID: s.ID, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet], Forced: s.Forced}
+		if plan.Request.Forced {
+			lost := msha.ForcedTerm{Unit: m.From, Set: s.FactsSet(), Term: s.Term, RemainingHash: s.RemainingHash}
+			next.Forced = append(slices.Clone(s.Forced), lost)
+		}
+		out.Sets[m.NewSet] = next
+	}
+	if err := Check(out); err != nil {
+		return nil, err
+	}
+	return out.Index(), nil
+}
+
+// Rejoin takes the note of a unit's forced term away from every set that has one: hashes says what the sets' terms have to process now, by
+// set id, and from is the table it was computed with. ErrConflict if one of the sets has changed since, or is missing in hashes.
+func Rejoin(t, from *msha.Table, unit string, hashes map[string]string) (*msha.Table, error) {
+	out := next(t)
+	for _, id := range sortedSets(t) {
+		s := t.Sets[id]
+		if _, forced := s.ForcedFrom(unit); !forced {
+			continue
+		}
+		was := from.Sets[id]
+		if s.State != msha.SetOpen || was.State != s.State || was.Owner != s.Owner || was.Term != s.Term || was.RemainingHash != s.RemainingHash || hashes[id] == "" {
+			return nil, msha.Errorf("route.rejoin", "set "+id, "try again", "%w: the set has changed since what remains was computed", msha.ErrConflict)
+		}
+		s.RemainingHash = hashes[id]
+		s.Forced = slices.DeleteFunc(slices.Clone(s.Forced), func(f msha.ForcedTerm) bool { return f.Unit == unit })
+		out.Sets[id] = s
 	}
 	if err := Check(out); err != nil {
 		return nil, err

@@ -32,7 +32,12 @@ func (s stranger) String() string { return s.client + " in group " + s.group }
 
 // look reads in this order: connections, roster, acknowledgements. A process enters the roster before it connects, and it was
 // connected when it acknowledged; so nobody who takes part can be overlooked.
-func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
+func (r *run) look(ctx context.Context, unit string) (s *sighting, err error) {
+	defer func() {
+		if r.looked = err == nil; err != nil {
+			clear(r.absent) // who cannot be looked for is not known to be gone
+		}
+	}()
 	units, err := r.o.Registry.Units(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +52,6 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 	groups := managed(units, roster, unit)
 	listed, err := r.clients(ctx, unit, groups)
 	if err != nil {
-		clear(r.absent) // who cannot be looked for is not known to be gone
 		return nil, err
 	}
 	if roster, err = r.o.Registry.Roster(ctx); err != nil {
@@ -57,7 +61,7 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{unit: unit, groups: groups, members: membersOf(roster, unit), acks: acks}
+	s = &sighting{unit: unit, groups: groups, members: membersOf(roster, unit), acks: acks}
 	known := map[string]bool{}
 	for _, m := range s.members {
 		known[m.ClientID] = true
@@ -79,18 +83,21 @@ func (r *run) look(ctx context.Context, unit string) (*sighting, error) {
 
 // observe keeps since when no broker lists a member.
 func (r *run) observe(m msha.RosterMember, groups []string, listed map[string][]string) {
-	if len(m.Groups) > 0 {
-		groups = m.Groups
-	}
-	for _, group := range groups {
-		if slices.Contains(listed[group], m.ClientID) {
-			delete(r.absent, sessionOf(m))
-			return
-		}
+	if connected(m, groups, listed) {
+		delete(r.absent, sessionOf(m))
+		return
 	}
 	if _, ok := r.absent[sessionOf(m)]; !ok {
 		r.absent[sessionOf(m)] = now()
 	}
+}
+
+// connected says whether a broker lists a member in one of its groups.
+func connected(m msha.RosterMember, groups []string, listed map[string][]string) bool {
+	if len(m.Groups) > 0 {
+		groups = m.Groups
+	}
+	return slices.ContainsFunc(groups, func(group string) bool { return slices.Contains(listed[group], m.ClientID) })
 }
 
 // session is one stay of a process in the roster.
@@ -120,8 +127,11 @@ func (r *run) check(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := checkUnits(plan, units); err != nil {
+	if err := checkUnits(plan, units, t); err != nil {
 		return "", err
+	}
+	if plan.Request.Forced {
+		return "forced: nobody in " + list(losers(plan)) + " is asked", nil
 	}
 	return "", r.until(ctx, Check, func(s *sighting) (waiting []string) {
 		for _, m := range s.members {
@@ -133,11 +143,14 @@ func (r *run) check(ctx context.Context) (string, error) {
 	})
 }
 
-// checkUnits refuses units that must not gain routes. No override helps: nobody would process there.
-func checkUnits(plan *msha.Plan, units *msha.Units) error {
+// checkUnits refuses units that must not gain routes. No override helps: nobody would process there, or not exactly.
+func checkUnits(plan *msha.Plan, units *msha.Units, t *msha.Table) error {
 	for _, m := range plan.Moves {
 		if to, ok := units.Find(m.To); !ok || to.State == Quarantined {
 			return msha.Errorf("switch.check", m.To, "units: "+strings.Join(units.Names(), ", "), "%w: the gaining unit is unknown or quarantined", msha.ErrInvalid)
+		}
+		if t.Away(m.To) {
+			return msha.Errorf("switch.check", m.To, "wait until it has rejoined", "%w: the gaining unit lost routes by a forced switch and has not rejoined", msha.ErrInvalid)
 		}
 	}
 	return nil

@@ -28,6 +28,12 @@
 // [EncodePlan] and [DecodePlan] keep plans as JSON. Code is not data: a step is found by its name in Options.Steps, of every process that may
 // have to run it.
 //
+// # Forced switches
+//
+// A request with Forced takes routes from units that are not asked. What remains is computed from what the gaining units have of their logs;
+// what the losing units had not copied is held back until they rejoin ([Executor.Rejoin]), which a manager does by itself. Where processes are in
+// Strict mode the switch waits until their gates have closed.
+//
 // # Guards
 //
 // A guard refuses a switch that is possible but unwise ([Guards]): nothing has changed then, and the error is msha.ErrGuard. A request

@@ -139,7 +139,7 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMoves(s.table, plan), checkUnits(plan, s.units)); err != nil {
+	if err := errors.Join(checkMoves(s.table, plan), checkUnits(plan, s.units, s.table)); err != nil {
 		return nil, err
 	}
 	f := &Forecast{Task: plan.ID, Lag: s.lags, Guards: e.o.Guards.judge(plan, s), Confirm: []MemberForecast{}}
@@ -151,7 +151,11 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 		f.Problems = append(f.Problems, s.pendingErr.Error())
 	}
 	f.Moves = forecastMoves(plan, s, outlooks)
-	for _, unit := range losers(plan) {
+	asked := losers(plan)
+	if plan.Request.Forced {
+		asked = nil
+	}
+	for _, unit := range asked {
 		if err := e.foresee(ctx, f, plan, unit); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()

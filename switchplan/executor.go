@@ -55,6 +55,9 @@ func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	if err != nil {
 		return report, err
 	}
+	if plan, err = e.lastingFence(ctx, plan); err != nil {
+		return report, err
+	}
 	order := Order{ID: plan.ID, Plan: *plan, State: StateRunning, Phase: plan.Steps[0].Name, Manager: e.o.Manager, Overridden: hits}
 	for _, group := range plan.Request.AllowUnmanaged {
 		order.Override = append(order.Override, "allow-unmanaged="+group)
@@ -98,6 +101,8 @@ func (e *Executor) release(id string) {
 type run struct {
 	*Executor
 	absent      map[session]time.Time // roster members no broker lists, since when without a break
+	looked      bool                  // the last look succeeded
+	marked      uint64                // what the log of a unit that rejoins was marked with
 	undone      []string              // steps already compensated
 	steps       []msha.Step
 	resumed     bool // another executor began
@@ -254,8 +259,15 @@ func (r *run) step(ctx context.Context, step msha.Step) (result PhaseResult, err
 	defer cancel()
 	switch step.Name {
 	case Drain:
+		if r.order.Plan.Request.Forced {
+			result.Note, err = r.drainForced(bounded)
+			return result, err
+		}
 		return result, r.drain(bounded)
 	case Confirm:
+		if r.order.Plan.Request.Forced {
+			return result, nil
+		}
 		result.Note, err = r.confirm(bounded)
 		return result, err
 	}

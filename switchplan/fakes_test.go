@@ -37,8 +37,20 @@ type world struct {
 	lag     map[string]int64 // "from>to"
 	blind   error            // of everything that is counted before a switch
 	down    map[string]error // units whose brokers do not answer
+	noUnits error            // of reading the unit document
 	commits int
+	rejoins int
 	log     strings.Builder
+
+	repeated int64                    // of every hand-over that is forced or of a unit that is back
+	missing  func(partial bool) error // what a forced hand-over lacks
+	asked    []string                 // what was asked of a losing unit, or of copies of its log
+}
+
+// asks notes a call that needs a losing unit to answer.
+func (w *world) asks(what, unit string) error {
+	w.asked = append(w.asked, what+" "+unit)
+	return w.down[unit]
 }
 
 func newWorld() *world {
@@ -187,13 +199,37 @@ func (p *process) Commit(t *msha.Table, plan *msha.Plan, hashes map[string]strin
 	p.commits++
 	return edited(t, func(t *msha.Table) {
 		for _, m := range plan.Moves {
-			t.Sets[m.NewSet] = msha.RouteSet{ID: m.NewSet, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet]}
+			was := t.Sets[m.NewSet]
+			s := msha.RouteSet{ID: m.NewSet, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet], Forced: was.Forced}
+			if plan.Request.Forced {
+				lost := msha.ForcedTerm{Unit: m.From, Set: was.FactsSet(), Term: was.Term, RemainingHash: was.RemainingHash}
+				s.Forced = append(slices.Clone(s.Forced), lost)
+			}
+			t.Sets[m.NewSet] = s
+		}
+	}), nil
+}
+
+func (p *process) Rejoin(t, from *msha.Table, unit string, hashes map[string]string) (*msha.Table, error) {
+	for id, s := range t.Sets {
+		if _, forced := s.ForcedFrom(unit); forced && (s.Term != from.Sets[id].Term || s.State != msha.SetOpen || hashes[id] == "") {
+			return nil, fmt.Errorf("%w: set %s", msha.ErrConflict, id)
+		}
+	}
+	p.rejoins++
+	return edited(t, func(t *msha.Table) {
+		for id, s := range t.Sets {
+			if _, forced := s.ForcedFrom(unit); forced {
+				s.Forced = slices.DeleteFunc(slices.Clone(s.Forced), func(f msha.ForcedTerm) bool { return f.Unit == unit })
+				s.RemainingHash = hashes[id]
+				t.Sets[id] = s
+			}
 		}
 	}), nil
 }
 
 func (p *process) Units(ctx context.Context) (u *msha.Units, err error) {
-	err = p.do(ctx, func() error { u = p.units; return nil })
+	err = p.do(ctx, func() error { u = p.units; return p.noUnits })
 	return u, err
 }
 
@@ -207,22 +243,25 @@ func (p *process) Prune(ctx context.Context, dead []msha.RosterMember) error {
 }
 
 func (p *process) Acks(ctx context.Context, unit string) (acks map[string]uint64, err error) {
-	err = p.do(ctx, func() error { acks = maps.Clone(p.acks[unit]); return nil })
+	err = p.do(ctx, func() error { acks = maps.Clone(p.acks[unit]); return p.asks("acks", unit) })
 	return acks, err
 }
 
-func (p *process) Mark(ctx context.Context, _ string, _ uint64) error {
-	return p.do(ctx, func() error { return nil })
+func (p *process) Mark(ctx context.Context, unit string, _ uint64) error {
+	return p.do(ctx, func() error { return p.asks("mark", unit) })
 }
 
 func (p *process) Clients(ctx context.Context, unit, group string) (ids []string, err error) {
-	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return p.down[unit] })
+	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return p.asks("clients", unit) })
 	return ids, err
 }
 
 func (p *process) Remaining(ctx context.Context, unit string, t *msha.Table, moves []msha.Move) (*switchplan.Remaining, error) {
 	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: unit}
 	return r, p.do(ctx, func() error {
+		if err := p.asks("remaining", unit); err != nil {
+			return err
+		}
 		for _, m := range moves {
 			if t.Sets[m.NewSet].State != msha.SetFenced || m.From != unit {
 				return fmt.Errorf("remaining of %s asked while not fenced", m.NewSet)
@@ -234,6 +273,47 @@ func (p *process) Remaining(ctx context.Context, unit string, t *msha.Table, mov
 			}
 			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s after %d", m.NewSet, m.Term)
 		}
+		return nil
+	})
+}
+
+func (p *process) RemainingForced(ctx context.Context, unit, to string, t *msha.Table, moves []msha.Move, partial bool) (*switchplan.Remaining, error) {
+	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: "copies of " + unit}
+	return r, p.do(ctx, func() error {
+		if p.missing != nil {
+			if err := p.missing(partial); err != nil {
+				return err
+			}
+		}
+		for _, m := range moves {
+			if t.Sets[m.NewSet].State != msha.SetFenced || m.From != unit || m.To != to {
+				return fmt.Errorf("remaining of %s asked while not fenced", m.NewSet)
+			}
+			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s forced after %d", m.NewSet, m.Term)
+		}
+		r.Repeated = p.repeated
+		return nil
+	})
+}
+
+func (p *process) RemainingRejoined(ctx context.Context, owner, unit string, t *msha.Table, sets []string, lost bool) (*switchplan.Remaining, error) {
+	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: "log of " + unit}
+	if lost {
+		r.Facts = "copies of " + unit
+	}
+	return r, p.do(ctx, func() error {
+		if !lost {
+			if err := p.asks("remaining", unit); err != nil {
+				return err
+			}
+		}
+		for _, id := range sets {
+			if s := t.Sets[id]; s.Owner != owner || s.State != msha.SetOpen {
+				return fmt.Errorf("remaining of %s asked of %s: %+v", id, owner, s)
+			}
+			r.Hashes[id] = fmt.Sprintf("hash of %s with %s in %d", id, unit, t.Sets[id].Term)
+		}
+		r.Repeated = p.repeated
 		return nil
 	})
 }

@@ -12,13 +12,15 @@ import (
 
 // The guards refuse a switch that is possible but unwise. A request can override each by name; that is recorded in order and report.
 const (
-	GuardUnits    = "keep-units"   // live units go on owning routes
-	GuardInterval = "min-interval" // the same routes did not move a moment ago
-	GuardTarget   = "target-alive" // somebody will process the routes in the gaining unit
-	GuardLag      = "lag-limit"    // what has to be copied and taken over is bounded
+	GuardUnits    = "keep-units"     // live units go on owning routes
+	GuardInterval = "min-interval"   // the same routes did not move a moment ago
+	GuardTarget   = "target-alive"   // somebody will process the routes in the gaining unit
+	GuardLag      = "lag-limit"      // what has to be copied and taken over is bounded
+	GuardNeedless = "needless-force" // a forced switch is for units that cannot be asked
+	GuardFacts    = "missing-facts"  // a forced switch knows something of every group that the losing unit manages
 )
 
-var guardNames = []string{GuardUnits, GuardInterval, GuardTarget, GuardLag}
+var guardNames = []string{GuardUnits, GuardInterval, GuardTarget, GuardLag, GuardNeedless, GuardFacts}
 
 // Guards sets the limits. The zero value is valid: one unit stays on, the target must be alive, nothing else is limited.
 type Guards struct {
@@ -63,6 +65,7 @@ type situation struct {
 	// pending is what would be taken over; pendingErr if it cannot be told.
 	pending    int64
 	pendingErr error
+	healthy    []string // losing units of a forced switch where every process of the roster is connected
 }
 
 // movedBefore is an earlier switch that moved one of the routes.
@@ -89,6 +92,12 @@ func (g Guards) judge(plan *msha.Plan, s situation) []GuardHit {
 		hits = append(hits, g.target(t)...)
 	}
 	hits = append(hits, g.lag(plan, s)...)
+	for _, unit := range s.healthy {
+		hits = append(hits, GuardHit{
+			Guard: GuardNeedless, Where: "unit " + unit, What: "the unit answers, and all its processes are connected: they can be asked",
+			Hint: "use a switch that is not forced: it repeats nothing",
+		})
+	}
 	for i, h := range hits {
 		hits[i].Overridden = slices.Contains(plan.Request.Override, h.Guard)
 	}
@@ -196,12 +205,11 @@ func (g Guards) lag(plan *msha.Plan, s situation) (hits []GuardHit) {
 	return hits
 }
 
-// sameRoutes says whether an earlier plan moved a route that a new one moves.
+// sameRoutes says whether an earlier plan moved a route that a new one moves. All that is in a set now moved with it.
 func sameRoutes(earlier, plan *msha.Plan) bool {
 	for _, e := range earlier.Moves {
 		for _, m := range plan.Moves {
-			shared := slices.ContainsFunc(m.Values, func(v string) bool { return slices.Contains(e.Values, v) })
-			if shared || e.NewSet == m.Set && (m.Whole || len(e.Values) == 0) {
+			if e.NewSet == m.Set || common(e.Values, m.Values) {
 				return true
 			}
 		}

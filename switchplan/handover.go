@@ -6,22 +6,29 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/go-msha/msha"
 )
 
-// handOver writes what remains to the new owner's log. Until the commit nobody acts on it.
+// handOver writes what remains to the log of the new owner, and of the old one: what a term has to process must be known where it is taken
+// away by force. Until the commit nobody acts on it.
 func (r *run) handOver(ctx context.Context) error {
 	hashes := map[string]string{}
+	repeated := int64(0)
 	for _, part := range pairs(r.order.Plan.Moves) {
 		from, to := part[0].From, part[0].To
-		remaining, err := r.o.Facts.Remaining(ctx, from, r.table, part)
+		remaining, err := r.remaining(ctx, from, to, part)
 		if err == nil {
-			err = r.o.Facts.HandOver(ctx, to, remaining)
+			err = r.write(ctx, remaining, r.witnesses(from, to))
 		}
 		if err != nil {
 			if errors.Is(context.Cause(ctx), errDeadline) {
-				return msha.Errorf("switch."+HandOver, from, "see whether the brokers of both units answer", "%w: %w", errDeadline, err)
+				hint := "see whether the brokers of both units answer"
+				if r.order.Plan.Request.Forced && errors.Is(err, msha.ErrMissingFacts) {
+					hint = "wait for the copies of its log, or override=" + GuardFacts + ": groups without facts begin at their baselines"
+				}
+				return msha.Errorf("switch."+HandOver, from, hint, "%w: %w", errDeadline, err)
 			}
 			return err
 		}
@@ -30,9 +37,53 @@ func (r *run) handOver(ctx context.Context) error {
 				return msha.Errorf("switch."+HandOver, "route set "+m.NewSet, "", "%w: nothing says what remains of it", msha.ErrMissingFacts)
 			}
 		}
+		repeated += remaining.Repeated
 		maps.Copy(hashes, remaining.Hashes)
 	}
-	return r.saved(ctx, func(o *Order) { o.Hashes = hashes })
+	return r.saved(ctx, func(o *Order) { o.Hashes, o.Repeated = hashes, repeated })
+}
+
+// remaining is what moves between two units leave. A forced switch waits for copies that are still on their way from a third unit.
+func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) (*Remaining, error) {
+	if !r.order.Plan.Request.Forced {
+		return r.o.Facts.Remaining(ctx, from, r.table, part)
+	}
+	partial := slices.Contains(r.order.Plan.Request.Override, GuardFacts)
+	var lacks error // what the last complete look missed
+	for {
+		remaining, err := r.o.Facts.RemainingForced(ctx, from, to, r.table, part, partial)
+		switch {
+		case errors.Is(err, msha.ErrMissingFacts):
+			lacks = err
+		case err != nil && lacks != nil && errors.Is(context.Cause(ctx), errDeadline):
+			return nil, lacks
+		default:
+			return remaining, err
+		}
+		r.wait(HandOver, err.Error())
+		if r.sleep(ctx) != nil {
+			return nil, err
+		}
+	}
+}
+
+// witnesses are the units whose logs get a hand-over.
+func (r *run) witnesses(from, to string) []string {
+	if r.order.Plan.Request.Forced {
+		return []string{to}
+	}
+	return []string{to, from}
+}
+
+// write appends a hand-over to the logs of several units at once.
+func (e *Executor) write(ctx context.Context, remaining *Remaining, units []string) error {
+	errs := make([]error, len(units))
+	var wg sync.WaitGroup
+	for i, unit := range units {
+		wg.Go(func() { errs[i] = e.o.Facts.HandOver(ctx, unit, remaining) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // takeOver waits until the new owners' agents looked at everything that was handed over, or the time is up: they go on alone.
@@ -42,7 +93,7 @@ func (r *run) takeOver(ctx context.Context) (string, error) {
 		sum, err := r.progress(ctx)
 		if err == nil {
 			r.report.TakenOver, r.report.Pending = sum.TakenOver, sum.Pending
-			r.report.PossiblyRepeated, r.report.Unknown = sum.PossiblyRepeated, sum.Unknown
+			r.report.PossiblyRepeated, r.report.Unknown = sum.PossiblyRepeated+r.order.Repeated, sum.Unknown
 			r.o.Observer.TakeOver(r.order.ID, sum)
 			if sum != r.progressed {
 				r.progressed = sum

@@ -25,8 +25,12 @@ type Edits interface {
 	Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error)
 	// Reopen undoes what Fence did for the switch: the owner and the term stay as they were.
 	Reopen(t *msha.Table, switchID string) (*msha.Table, error)
-	// Commit gives the fenced routes to their new owner under the next term; hashes is the hash of what remains, by new set id.
+	// Commit gives the fenced routes to their new owner under the next term; hashes is the hash of what remains, by new set id. If the
+	// request is forced, the sets keep a note of the term that was ended.
 	Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Table, error)
+	// Rejoin takes the notes of a unit's forced terms away; hashes is the hash of what remains now, by set id, and from the table it was
+	// computed with. ErrConflict if a set has changed since.
+	Rejoin(t, from *msha.Table, unit string, hashes map[string]string) (*msha.Table, error)
 }
 
 // Registry reads the documents that say who takes part.
@@ -55,7 +59,13 @@ type Facts interface {
 	// Remaining reads the log of the losing unit to its end and computes what the new terms of the moves have to process. All
 	// moves have From == unit; table is the one that holds their fence.
 	Remaining(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) (*Remaining, error)
-	// HandOver appends what remains to the log of the gaining unit on every broker. Repeating it changes nothing.
+	// RemainingForced is Remaining by what the gaining unit has of the losing one, which is not asked. With partial, listed groups of which
+	// nothing is known there are no error: they begin at their baselines.
+	RemainingForced(ctx context.Context, unit, to string, table *msha.Table, moves []msha.Move, partial bool) (*Remaining, error)
+	// RemainingRejoined computes what sets have to process that a unit lost by force, now that it is back and its processes have acknowledged
+	// it. All sets are owned by owner. With lost, the unit is not asked: its log is gone, and what owner has of it must do.
+	RemainingRejoined(ctx context.Context, owner, unit string, table *msha.Table, sets []string, lost bool) (*Remaining, error)
+	// HandOver appends what remains to the log of a unit on every broker. Repeating it changes nothing.
 	HandOver(ctx context.Context, unit string, r *Remaining) error
 	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they
 	// were made now. All moves have From == unit; table holds no fence of theirs. ErrMissingFacts if what remains cannot be told.
@@ -66,8 +76,9 @@ type Facts interface {
 
 // Remaining is what one losing unit hands over. It is opaque to this package apart from the hashes.
 type Remaining struct {
-	Hashes map[string]string // by new set id
-	Facts  any
+	Hashes   map[string]string // by new set id
+	Repeated int64             // of it, at most so many messages may have been processed already
+	Facts    any
 }
 
 // Progress is how far a take-over is.
@@ -99,6 +110,7 @@ type Options struct {
 	Manager         string               // identity of this process in work orders; "": random
 	Steps           map[string]msha.Step // code of users' own steps by name, for plans read from JSON and orders that another process began
 	GateWindow      time.Duration        // G of the agents; 0: 30 s
+	ForcedGrace     time.Duration        // how long a forced switch waits for agents that are alive after all; 0: 1 s
 	Poll            time.Duration        // between two looks at acknowledgements and progress; 0: 10 ms
 	TakeOverTimeout time.Duration        // how long Run waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration        // an order unchanged for so long is another executor's to finish; 0: 3 s
@@ -119,7 +131,7 @@ func (o *Options) withDefaults() Options {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&out.GateWindow, 30 * time.Second}, {&out.Poll, 10 * time.Millisecond}, {&out.TakeOverTimeout, 30 * time.Second}, {&out.ResumeAfter, 3 * time.Second}} {
+	}{{&out.GateWindow, 30 * time.Second}, {&out.ForcedGrace, time.Second}, {&out.Poll, 10 * time.Millisecond}, {&out.TakeOverTimeout, 30 * time.Second}, {&out.ResumeAfter, 3 * time.Second}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}

@@ -23,10 +23,11 @@ type Order struct {
 	ID       string            `json:"id"`
 	Plan     msha.Plan         `json:"plan"`
 	State    string            `json:"state"`
-	Next     int               `json:"next"`              // index of the step of the plan that is running
-	Phase    string            `json:"phase"`             // its name
-	Version  uint64            `json:"version,omitempty"` // of the table that holds the fence
-	Hashes   map[string]string `json:"hashes,omitempty"`  // of what was handed over, by new set
+	Next     int               `json:"next"`               // index of the step of the plan that is running
+	Phase    string            `json:"phase"`              // its name
+	Version  uint64            `json:"version,omitempty"`  // of the table that holds the fence
+	Hashes   map[string]string `json:"hashes,omitempty"`   // of what was handed over, by new set
+	Repeated int64             `json:"repeated,omitempty"` // of a forced switch: at most so many messages may be processed twice
 	Results  []PhaseResult     `json:"results,omitempty"`
 	Manager  string            `json:"manager"` // the executor that works on it
 	Beat     uint64            `json:"beat"`    // grows while it does
@@ -110,16 +111,36 @@ func (o *Order) Unfinished() bool { return o.State == StateRunning || o.State ==
 func overlaps(a, b *msha.Plan) bool {
 	for _, m := range a.Moves {
 		for _, n := range b.Moves {
-			if m.NewSet == n.NewSet {
+			if m.NewSet == n.NewSet || m.Set == n.Set && (m.Whole || n.Whole || common(m.Values, n.Values)) {
 				return true
 			}
-			shared := func(v string) bool { return slices.Contains(n.Values, v) }
-			if m.Set == n.Set && (m.Whole || n.Whole || slices.ContainsFunc(m.Values, shared)) {
+			// One may make a rule for what a rule of the other one catches.
+			if m.Set == n.Set && (a.Request.Create || b.Request.Create) && !(onlyExact(m.Values) && onlyExact(n.Values)) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// common says whether rules that are named in both lists, or parts of them, are the same.
+func common(a, b []string) bool {
+	cut, _ := msha.CutRules(rulesOf(a), rulesOf(b))
+	return slices.ContainsFunc(cut, func(part msha.CutRule) bool { return part.Named })
+}
+
+func onlyExact(names []string) bool {
+	return !slices.ContainsFunc(rulesOf(names), func(r msha.Rule) bool { return r.Kind != msha.RuleExact })
+}
+
+// rulesOf passes over what is no name of a rule: checkPlan has refused it.
+func rulesOf(names []string) (out []msha.Rule) {
+	for _, name := range names {
+		if r, err := msha.ParseRule(name); err == nil {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // create writes a new order. ErrBusy if the routes are in phases 1 to 6 of another one; what allowed says of the orders counts too.

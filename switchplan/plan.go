@@ -90,6 +90,9 @@ func planProblems(plan *msha.Plan) (problems []string) {
 		if m.Whole != (m.Set == m.NewSet) || !m.Whole && len(m.Values) == 0 {
 			add("move %d: a whole set keeps its id; a part has values and a new id", i)
 		}
+		if _, err := msha.ParseRules(m.Values); err != nil {
+			add("move %d: %v", i, err)
+		}
 		if taken[m.NewSet] {
 			add("move %d: set %q is in another move", i, m.NewSet)
 		}

@@ -80,59 +80,41 @@ func invalid(resource, hint, what string) error {
 // picked is what a request takes out of one set.
 type picked struct {
 	set    msha.RouteSet
-	values []string // sorted, without repeats
-	whole  bool
+	values []string // names of rules (msha.RuleName), sorted, without repeats
+	whole  bool     // all rules of the set are among them
 }
 
 // pick finds the sets a request touches, in order of their ids.
 func pick(req msha.SwitchRequest, table *msha.Table) ([]picked, error) {
+	named, err := msha.ParseRules(req.Values)
+	if err != nil {
+		return nil, err
+	}
 	bySet := map[string]*picked{}
-	add := func(id string) *picked {
+	add := func(id string, r msha.Rule) {
 		if bySet[id] == nil {
 			bySet[id] = &picked{set: table.Sets[id]}
 		}
-		return bySet[id]
+		bySet[id].values = append(bySet[id].values, msha.RuleName(r))
 	}
-	exact := map[string]string{}
-	rules := map[string]int{} // per set
-	for _, r := range table.Rules {
-		rules[r.Set]++
-		if r.Kind == msha.RuleExact {
-			exact[r.Value] = r.Set
-		}
-	}
-	if req.From != "" {
-		for id, set := range table.Sets {
-			if set.Owner == req.From && rules[id] > 0 {
-				add(id).whole = true
-			}
-		}
-		for value, id := range exact {
-			if table.Sets[id].Owner == req.From {
-				bySet[id].values = append(bySet[id].values, value)
-			}
-		}
-		if len(bySet) == 0 {
-			return nil, invalid(req.From, "see the table for the owners", "the unit owns nothing that could move")
+	rest := map[string]bool{} // sets that keep something
+	cut, gaps := msha.CutRules(table.Rules, named)
+	for _, part := range cut {
+		if part.Named || req.From != "" && table.Sets[part.Set].Owner == req.From {
+			add(part.Set, part.Rule)
+		} else {
+			rest[part.Set] = true
 		}
 	}
-	for _, value := range req.Values {
-		if value == "" {
-			return nil, invalid("", "move messages without a value with their unit (from)", "empty value")
+	for _, r := range gaps {
+		id, err := covering(req, table, r)
+		if err != nil {
+			return nil, err
 		}
-		id, ok := exact[value]
-		if !ok {
-			if id, ok = table.SetID(value, ""); !ok {
-				return nil, msha.Errorf(opPlan, value, "known values: "+list(keys(exact)), "value %w", msha.ErrNotFound)
-			}
-			if !req.Create {
-				return nil, invalid(value, "repeat with create=true to give it its own rule; exact values: "+list(keys(exact)),
-					"only a range, slot or default rule covers the value")
-			}
-		}
-		if set := add(id); !slices.Contains(set.values, value) {
-			set.values = append(set.values, value)
-		}
+		add(id, r)
+	}
+	if len(bySet) == 0 {
+		return nil, invalid(req.From, "see the table for the owners", "the unit owns nothing that could move")
 	}
 	out := make([]picked, 0, len(bySet))
 	for id, p := range bySet {
@@ -140,33 +122,49 @@ func pick(req msha.SwitchRequest, table *msha.Table) ([]picked, error) {
 			return nil, invalid(id, "repair the table document", "a rule names a set that is not in the table")
 		}
 		slices.Sort(p.values)
-		p.whole = p.whole || countExact(p.values, exact, id) == rules[id]
+		p.whole = !rest[id]
 		out = append(out, *p)
 	}
 	slices.SortFunc(out, func(a, b picked) int { return strings.Compare(a.set.ID, b.set.ID) })
 	return out, nil
 }
 
-func countExact(values []string, exact map[string]string, set string) (n int) {
-	for _, v := range values {
-		if exact[v] == set {
-			n++
+// covering is the set that values without a rule of their own are in, if the request makes rules.
+func covering(req msha.SwitchRequest, table *msha.Table, r msha.Rule) (string, error) {
+	sets, name := table.SetsFor(r), msha.RuleName(r)
+	switch {
+	case slices.Equal(sets, []string{""}):
+		return "", msha.Errorf(opPlan, name, "known values: "+list(names(table.Rules)), "value %w", msha.ErrNotFound)
+	case len(sets) > 1:
+		if sets[0] == "" {
+			sets[0] = "none"
 		}
+		return "", invalid(name, "name rules of the table, or values: "+list(names(table.Rules)), "there is no such rule, and its values belong to more than one route set: "+list(sets))
+	case !req.Create:
+		return "", invalid(name, "repeat with create=true to give it its own rule; rules: "+list(names(table.Rules)), "only a range, slot or default rule covers the value")
 	}
-	return n
+	return sets[0], nil
+}
+
+func names(rules []msha.Rule) []string {
+	out := make([]string, len(rules))
+	for i, r := range rules {
+		out[i] = msha.RuleName(r)
+	}
+	return out
 }
 
 // target is the gaining unit: named, or the other one of two.
 func target(req msha.SwitchRequest, view msha.View, picked []picked) (string, error) {
 	var live []string
 	for _, u := range view.Units.Units {
-		if u.State != Quarantined {
+		if u.State != Quarantined && !view.Table.Away(u.Name) {
 			live = append(live, u.Name)
 		}
 	}
 	if req.To != "" {
 		if !slices.Contains(live, req.To) {
-			return "", invalid(req.To, "live units: "+list(live), "the gaining unit is quarantined")
+			return "", invalid(req.To, "live units: "+list(live), "the gaining unit is quarantined, or has not rejoined after a forced switch")
 		}
 		if req.To == req.From {
 			return "", invalid(req.To, "live units: "+list(live), "from and to are the same unit")

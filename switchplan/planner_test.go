@@ -55,7 +55,7 @@ func TestPlan(t *testing.T) {
 	b := msha.Move{Set: "b", NewSet: "b", Values: []string{"guangzhou", "shenzhen"}, Whole: true, From: "unit-2", To: "unit-1", Term: 3}
 	part := msha.Move{Set: "b", NewSet: "s-id-1", Values: []string{"guangzhou"}, From: "unit-2", To: "unit-1", Term: 3}
 	created := msha.Move{Set: "d", NewSet: "s-id-1", Values: []string{"mango"}, From: "unit-1", To: "unit-2", Term: 2}
-	c := msha.Move{Set: "c", NewSet: "c", Whole: true, From: "unit-2", To: "unit-1", Term: 1}
+	c := msha.Move{Set: "c", NewSet: "c", Values: []string{"@unit-2"}, Whole: true, From: "unit-2", To: "unit-1", Term: 1}
 	for _, tc := range []struct {
 		name  string
 		req   msha.SwitchRequest

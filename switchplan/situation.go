@@ -84,6 +84,10 @@ func (e *Executor) situation(ctx context.Context, plan *msha.Plan, everything bo
 			s.targets = append(s.targets, e.sightOf(ctx, unit, plan, s.units, roster))
 		}
 	}
+	if plan.Request.Forced { // nothing can be asked of the losing units
+		s.healthy = e.healthy(ctx, plan, s.units, roster)
+		return s, nil, ctx.Err()
+	}
 	if everything || e.o.Guards.MaxLag > 0 {
 		s.lags = e.lags(ctx, plan)
 	}
@@ -197,7 +201,7 @@ func (e *Executor) guard(ctx context.Context, plan *msha.Plan) ([]GuardHit, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := checkUnits(plan, s.units); err != nil {
+	if err := checkUnits(plan, s.units, s.table); err != nil {
 		return nil, err // clearer than what a guard would say
 	}
 	hits := e.o.Guards.judge(plan, s)

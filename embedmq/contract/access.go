@@ -42,6 +42,7 @@ func AccessProtocol() []Scenario {
 		{name: "refused accounts", run: refusedAccounts},
 		{name: "missing rights", run: missingRights},
 		{name: "rights of a replicator", run: replicatorRights},
+		{name: "SQL filters switched off", run: sqlSwitchedOff},
 	}
 }
 

@@ -56,7 +56,7 @@ func TestAccessOnRealServers(t *testing.T) {
 			no := false
 			cert, key, client := certificate(t)
 			c := realmq.New(t, &realmq.Options{Version: version, DelayLevels: contract.DelayLevels, AutoCreateTopics: &no,
-				Accounts: accounts, CertFile: cert, KeyFile: key})
+				Accounts: accounts, CertFile: cert, KeyFile: key, Config: map[string]string{"enablePropertyFilter": "false"}})
 			contract.Run(t, contract.Target{
 				NameServer:  c.NameServer(),
 				Broker:      "broker-a",

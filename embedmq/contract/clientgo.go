@@ -12,6 +12,8 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
 	"github.com/apache/rocketmq-client-go/v2/rlog"
+
+	"github.com/go-msha/msha/internal/remoting"
 )
 
 func init() { rlog.SetLogLevel("fatal") }
@@ -26,6 +28,7 @@ func ClientGo() []Scenario {
 	return []Scenario{
 		{name: "client-go producer", run: goProducer},
 		{name: "client-go consumer", run: goConsumer},
+		{name: "client-go SQL", run: goSQL},
 		{name: "client-go rebalance", run: goRebalance},
 		{name: "client-go orderly", run: goOrderly},
 	}
@@ -175,6 +178,34 @@ func goConsumer(e *env) {
 		return true
 	})
 	e.must(c.Shutdown()) // before, because it sends the last offsets one way and closes
+}
+
+// goSQL: a consumer that pulls by what its heartbeats have registered gets what matches, again after it failed, and commits the rest.
+func goSQL(e *env) {
+	topic, qs := e.topic(1)
+	g := e.newGroup()
+	for i := range 40 {
+		_, err := e.cl.Send(e.ctx, qs[0], "producers", &remoting.Message{Body: fmt.Appendf(nil, "m%d", i), Properties: map[string]string{"n": fmt.Sprint(i)}})
+		e.must(err)
+	}
+	e.all(qs[0], 0, 40)
+	first, done := newJournal(), newJournal()
+	c := e.consumer(g)
+	e.must(c.Subscribe(topic, consumer.MessageSelector{Type: consumer.SQL92, Expression: "n BETWEEN 10 AND 19"},
+		func(_ context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+			for _, m := range ms {
+				if first.add(string(m.Body)) == 1 && string(m.Body) == "m15" {
+					return consumer.ConsumeRetryLater, nil
+				}
+				done.add(string(m.Body))
+			}
+			return consumer.ConsumeSuccess, nil
+		}))
+	e.must(c.Start())
+	done.wait(e, "consumed", 10)
+	e.eventually("committed offset", func() bool { off, err := e.cl.CommittedOffset(e.ctx, g, qs[0]); return err == nil && off == 40 })
+	equal(e, "messages", first.size(), 10)
+	e.must(c.Shutdown())
 }
 
 func goRebalance(e *env) {

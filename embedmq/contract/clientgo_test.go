@@ -10,7 +10,7 @@ import (
 )
 
 func TestClientGoOnEmbedded(t *testing.T) {
-	c, err := embedmq.Start(&embedmq.Options{DelayLevels: contract.DelayLevels})
+	c, err := embedmq.Start(&embedmq.Options{DelayLevels: contract.DelayLevels, PropertyFilter: true})
 	require.NoError(t, err)
 	defer c.Close()
 	contract.Run(t, contract.Target{

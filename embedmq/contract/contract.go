@@ -26,7 +26,8 @@ const (
 // DelayLevels is what the cluster under test must be started with: the scenarios wait for retries.
 var DelayLevels = []time.Duration{time.Second, time.Second, time.Second, 2 * time.Second}
 
-// Target is a cluster under test: at least one broker, Broker being the one that scenarios talk to directly.
+// Target is a cluster under test: at least one broker, Broker being the one that scenarios talk to directly. Protocol and ClientGo want
+// SQL filters switched on at it, Access switched off.
 type Target struct {
 	NameServer string
 	Broker     string
@@ -60,6 +61,8 @@ func Protocol() []Scenario {
 		{name: "pull", run: pull},
 		{name: "pull errors", run: pullErrors},
 		{name: "long polling", run: longPolling},
+		{name: "SQL expressions", run: sqlExpressions},
+		{name: "SQL subscriptions", run: sqlSubscriptions},
 		{name: "offsets", run: offsets},
 		{name: "maximum after a send", run: maxAfterSend},
 		{name: "group", run: group},

@@ -19,7 +19,7 @@ func onEmbedded(t *testing.T, names ...string) map[string]site {
 	stopShared() // these tests are parallel: those that are not, which share the real clusters, have ended
 	out := map[string]site{}
 	for _, name := range names {
-		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{"broker-" + name}, DelayLevels: delayLevels})
+		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{"broker-" + name}, DelayLevels: delayLevels, PropertyFilter: true})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		out[name] = embedded{c}
@@ -35,4 +35,8 @@ func TestBrokerKilled(t *testing.T)    { t.Parallel(); brokerKilled(t, onEmbedde
 func TestRefused(t *testing.T)         { t.Parallel(); refused(t, onEmbedded) }
 func TestWrongSetup(t *testing.T)      { t.Parallel(); wrongSetup(t, onEmbedded) }
 func TestOrderedGroup(t *testing.T)    { t.Parallel(); orderedGroup(t, onEmbedded) }
+func TestSQLFilter(t *testing.T)       { t.Parallel(); sqlFilter(t, onEmbedded) }
+func TestStuck(t *testing.T)           { t.Parallel(); stuck(t, onEmbedded) }
+func TestIsolated(t *testing.T)        { t.Parallel(); isolated(t, onEmbedded) }
+func TestStrictIsolated(t *testing.T)  { t.Parallel(); strictIsolated(t, onEmbedded) }
 func TestHundredSwitches(t *testing.T) { t.Parallel(); hundred(t, onEmbedded) }

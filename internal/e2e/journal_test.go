@@ -127,6 +127,7 @@ func (j *journal) verdict() verdict {
 		}
 	}
 	sort.Strings(v.missing)
+	sort.Strings(v.repeats)
 	for key := range j.runs {
 		if _, known := j.sent[key]; !known && !j.maybe[key] {
 			v.Foreign++

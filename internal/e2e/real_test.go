@@ -59,4 +59,8 @@ func TestBrokerKilledOnRealRocketMQ(t *testing.T)    { brokerKilled(t, onReal) }
 func TestRefusedOnRealRocketMQ(t *testing.T)         { refused(t, onReal) }
 func TestWrongSetupOnRealRocketMQ(t *testing.T)      { wrongSetup(t, onReal) }
 func TestOrderedGroupOnRealRocketMQ(t *testing.T)    { orderedGroup(t, onReal) }
+func TestSQLFilterOnRealRocketMQ(t *testing.T)       { sqlFilter(t, onReal) }
+func TestStuckOnRealRocketMQ(t *testing.T)           { stuck(t, onReal) }
+func TestIsolatedOnRealRocketMQ(t *testing.T)        { isolated(t, onReal) }
+func TestStrictIsolatedOnRealRocketMQ(t *testing.T)  { strictIsolated(t, onReal) }
 func TestHundredSwitchesOnRealRocketMQ(t *testing.T) { hundred(t, onReal) }

@@ -53,6 +53,7 @@ type world struct {
 	journal *journal
 	log     *slog.Logger
 	manager *manager.Manager
+	copying map[string]func() // by origin: stops its replicator
 	http    *httptest.Server
 	names   []string
 	topic   string // of this scenario alone: clusters may be shared
@@ -74,6 +75,9 @@ type member struct {
 	fail     func(key string, attempt int) bool
 	latency  time.Duration
 	down     atomic.Bool
+	way      *way // to the metastore
+	strict   bool
+	gate     time.Duration // 0: the usual one
 }
 
 // start is startOn with the documents in memory.
@@ -88,7 +92,7 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	t.Cleanup(cancel)
 	id := scenarios.Add(1)
 	w := &world{
-		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, log: testLog(t), selector: producer.NewRoundRobinQueueSelector(),
+		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, copying: map[string]func(){}, log: testLog(t), selector: producer.NewRoundRobinQueueSelector(),
 		topic: fmt.Sprintf("SMS-%d", id), group: fmt.Sprintf("channel-%d", id),
 	}
 	w.server = stores(w)
@@ -104,12 +108,18 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	for _, name := range names {
 		w.replicate(name)
 	}
-	w.manager, err = manager.New(ctx, w.connect(), &manager.Options{Logger: w.log, Access: access})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.manager.Close()) })
-	w.http = httptest.NewServer(w.manager)
-	t.Cleanup(w.http.Close)
+	w.manage(&manager.Options{})
 	return w
+}
+
+// manage starts a manager that is asked from now on.
+func (w *world) manage(o *manager.Options) {
+	o.Logger, o.Access = w.log, access
+	m, err := manager.New(w.ctx, w.connect(), o)
+	require.NoError(w, err)
+	w.Cleanup(func() { require.NoError(w, m.Close()) })
+	w.manager, w.http = m, httptest.NewServer(m)
+	w.Cleanup(w.http.Close)
 }
 
 // testLog keeps the log of a scenario and shows it if the scenario fails.
@@ -151,21 +161,22 @@ func (w *world) replicate(origin string) {
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	w.Cleanup(func() {
+	w.copying[origin] = sync.OnceFunc(func() {
 		stop()
 		require.NoError(w, <-done)
 	})
+	w.Cleanup(w.copying[origin])
 }
 
 // join starts one more consumer instance in a unit.
 func (w *world) join(unit string, change ...func(*member)) *member {
 	w.Helper()
-	m := &member{w: w, name: fmt.Sprintf("%s/%d", unit, w.serial.Add(1)), fail: func(string, int) bool { return false }}
+	m := &member{w: w, name: fmt.Sprintf("%s/%d", unit, w.serial.Add(1)), fail: func(string, int) bool { return false }, way: &way{}}
 	for _, f := range change {
 		f(m)
 	}
 	var err error
-	m.unit, err = agent.Join(w.ctx, unit, w.connect(), &agent.Options{Logger: w.log.With("member", m.name), Access: access})
+	m.unit, err = agent.Join(w.ctx, unit, m.way.to(w.connect()), &agent.Options{Logger: w.log.With("member", m.name), Access: access, GateWindow: m.gate, Strict: m.strict})
 	require.NoError(w, err)
 	m.consumer, err = m.unit.NewPushConsumer(append(m.opts, consumer.WithGroupName(w.group), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))...)
 	require.NoError(w, err)

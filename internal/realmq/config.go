@@ -119,6 +119,7 @@ func (o Options) brokerConfig(b *broker, nameServer string) string {
 		"mappedFileSizeCommitLog":    strconv.Itoa(32 << 20),
 		"mappedFileSizeConsumeQueue": strconv.Itoa(20 * 20000),
 		"mappedFileSizeTimerLog":     strconv.Itoa(4 << 20),
+		"enablePropertyFilter":       "true", // switched off in the server's own configuration
 		"maxHashSlotNum":             "10000",
 		"maxIndexNum":                "40000",
 		"diskMaxUsedSpaceRatio":      "95",

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/go-msha/msha/internal/child"
 )
@@ -21,11 +23,13 @@ type EtcdOptions struct {
 	CA *CA
 	// ClientCerts refuses clients without a certificate of the CA. Default false.
 	ClientCerts bool
+	// Members of the cluster; 0: one.
+	Members int
 	// Flags are added to the command line, e.g. --max-request-bytes=1048576.
 	Flags []string
 }
 
-// StartEtcd starts an etcd of one member and returns once it serves.
+// StartEtcd starts an etcd and returns once it serves. Addrs are all members'.
 func StartEtcd(ctx context.Context, o *EtcdOptions) (*Server, error) {
 	var opts EtcdOptions
 	if o != nil {
@@ -49,28 +53,46 @@ func StartEtcd(ctx context.Context, o *EtcdOptions) (*Server, error) {
 }
 
 func (o EtcdOptions) build(s *Server, path string) error {
-	client, err := child.FreePort(0)
+	members := max(o.Members, 1)
+	ports, err := freePorts(2 * members)
 	if err != nil {
 		return err
 	}
-	peer, err := child.FreePort(0)
-	if err != nil {
-		return err
+	name := func(i int) string {
+		if members == 1 {
+			return "etcd"
+		}
+		return "etcd-" + strconv.Itoa(i+1)
 	}
-	n, err := s.add("etcd", client)
-	if err != nil {
-		return err
+	peer := func(i int) string { return fmt.Sprintf("http://%s:%d", loopback, ports[members+i]) }
+	var all []string
+	for i := range members {
+		all = append(all, name(i)+"="+peer(i))
+	}
+	for i := range members {
+		if err := o.add(s, path, name(i), ports[i], peer(i), strings.Join(all, ",")); err != nil {
+			return err
+		}
 	}
 	s.entries = s.nodes
-	scheme, peerURL := "http://", fmt.Sprintf("http://%s:%d", loopback, peer)
+	return nil
+}
+
+// add adds a member that is healthy once there is a leader.
+func (o EtcdOptions) add(s *Server, path, name string, port int, peer, all string) error {
+	n, err := s.add(name, port)
+	if err != nil {
+		return err
+	}
+	scheme := "http://"
 	if o.CA != nil {
 		scheme = "https://"
 	}
 	n.spec.Path = path
 	n.spec.Args = []string{
-		"--name=etcd", "--data-dir=" + filepath.Join(n.dir, "data"),
+		"--name=" + name, "--data-dir=" + filepath.Join(n.dir, "data"),
 		"--listen-client-urls=" + scheme + n.addr, "--advertise-client-urls=" + scheme + n.addr,
-		"--listen-peer-urls=" + peerURL, "--initial-advertise-peer-urls=" + peerURL, "--initial-cluster=etcd=" + peerURL,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + all,
 		"--unsafe-no-fsync", // what a killed process wrote is kept; only a crash of the machine loses it
 		"--logger=zap", "--log-level=warn",
 	}

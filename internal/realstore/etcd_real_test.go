@@ -147,3 +147,21 @@ func TestStartReportsWhy(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
+
+func TestEtcdOfThreeMembersOutlivesOne(t *testing.T) {
+	t.Parallel()
+	s := realstore.Etcd(t, &realstore.EtcdOptions{Members: 3})
+	require.Len(t, s.Addrs(), 3)
+	s.Nodes()[2].Kill()
+	require.Eventually(t, func() bool { // the one that is gone may have been the leader
+		status, _ := etcdCall(t, s, nil, "", "kv/put", key("a"))
+		return status == http.StatusOK
+	}, 20*time.Second, 50*time.Millisecond)
+	s.Nodes()[1].Kill()
+	status, _ := etcdCall(t, s, nil, "", "kv/put", key("b"))
+	require.NotEqual(t, http.StatusOK, status, "one of three is no majority")
+	require.NoError(t, s.Nodes()[1].Restart(t.Context()))
+	status, answer := etcdCall(t, s, nil, "", "kv/range", map[string]string{"key": key("a")["key"]})
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "1", answer["count"])
+}

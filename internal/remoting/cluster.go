@@ -24,11 +24,12 @@ type addresses struct {
 	mu      sync.Mutex
 	last    int               // name server to ask first: it answered last, or follows one that did not
 	masters map[string]string // broker name -> address
+	before  map[string]string // what was forgotten: it may do while no name server knows better
 }
 
 // NewCluster returns the cluster behind the name servers; entries may hold several addresses separated by ";". It does not block.
 func NewCluster(nameServers []string, c *Client) *Cluster {
-	cl := &Cluster{client: c, addresses: &addresses{masters: map[string]string{}}}
+	cl := &Cluster{client: c, addresses: &addresses{masters: map[string]string{}, before: map[string]string{}}}
 	for _, entry := range nameServers {
 		for _, addr := range strings.Split(entry, ";") {
 			if addr = strings.TrimSpace(addr); addr != "" {
@@ -46,7 +47,9 @@ func (c *Cluster) NameServers() []string { return c.nameServers }
 func (c *Cluster) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.masters)
+	for name := range c.masters {
+		c.forget(name)
+	}
 }
 
 // askNameServer asks the name server that answered last, then the others.
@@ -140,5 +143,13 @@ func (c *Cluster) callAddr(ctx context.Context, op, addr string, req *Command) (
 func (c *Cluster) forgetBroker(broker string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.masters, broker)
+	c.forget(broker)
+}
+
+// forget is called with the lock held.
+func (c *Cluster) forget(broker string) {
+	if addr := c.masters[broker]; addr != "" {
+		c.before[broker] = addr
+		delete(c.masters, broker)
+	}
 }

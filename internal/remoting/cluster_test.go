@@ -104,6 +104,43 @@ func TestBrokerErrorsAreTyped(t *testing.T) {
 	require.Nil(t, res)
 }
 
+func TestFiltersRefused(t *testing.T) {
+	f := startFake(t, "127.0.0.1:0")
+	cl, ctx := NewCluster([]string{f.addr}, newClient(t, nil)), testContext(t)
+	asked := ""
+	answer := func(code int, remark string) {
+		f.on(ReqCheckClientConfig, func(req *Command) *Command {
+			asked = string(req.Body)
+			return req.Reply(code, remark)
+		})
+		f.on(ReqPullMessage, say(code, remark, nil, ""))
+	}
+	for _, c := range []struct {
+		code         int
+		remark, hint string
+		is           error
+	}{
+		{RespSystemError, "The broker does not support consumer to filter message by SQL92", "enablePropertyFilter=true", msha.ErrUnsupported},
+		{RespSubscriptionParseFailed, "ParseException: Encountered", "this version of RocketMQ can read", msha.ErrInvalid},
+	} {
+		answer(c.code, c.remark)
+		_, pulled := cl.Pull(ctx, PullRequest{Queue: queueA, SubExpression: "a >", ExpressionType: SQL92})
+		checked := cl.CheckSubscription(ctx, f.addr, "client", "group", SubscriptionData{Topic: "SMS", SubString: "a >", ExpressionType: SQL92})
+		for _, err := range []error{pulled, checked} {
+			require.ErrorIs(t, err, ErrFilter)
+			require.ErrorIs(t, err, c.is)
+			require.ErrorContains(t, err, c.hint)
+			require.ErrorContains(t, err, c.remark)
+			require.ErrorContains(t, err, f.addr)
+		}
+	}
+	require.Contains(t, asked, `"clientId":"client","group":"group","subscriptionData":{"classFilterMode":false,"topic":"SMS","subString":"a \u003e"`)
+	answer(RespSystemError, "something else")
+	require.NotErrorIs(t, cl.CheckSubscription(ctx, f.addr, "client", "group", SubscriptionData{}), ErrFilter)
+	answer(RespSuccess, "")
+	require.NoError(t, cl.CheckSubscription(ctx, f.addr, "client", "group", SubscriptionData{}))
+}
+
 func TestAnswersWithoutTheirFieldsAreErrors(t *testing.T) {
 	f := startFake(t, "127.0.0.1:0")
 	cl, ctx := NewCluster([]string{f.addr}, newClient(t, nil)), testContext(t)
@@ -233,6 +270,40 @@ func TestMasterAddressesAreCachedUntilAnError(t *testing.T) {
 	require.ErrorContains(t, err, "broker-a")
 	_, err = cl.MaxOffset(ctx, queueA)
 	require.NoError(t, err, "the wrong address is forgotten")
+}
+
+// What was forgotten is better than nothing while no name server knows a broker: one that was just restarted knows none.
+func TestAForgottenAddressServesWhileNoNameServerKnowsBetter(t *testing.T) {
+	f := startFake(t, "")
+	c := NewClient(nil)
+	t.Cleanup(c.Close)
+	cl := NewCluster([]string{f.addr}, c)
+	addr, err := cl.MasterAddr(t.Context(), "", "broker-a")
+	require.NoError(t, err)
+	empty := func(req *Command) *Command {
+		resp := req.Reply(RespSuccess, "")
+		resp.Body = []byte(`{"brokerAddrTable":{},"clusterAddrTable":{}}`)
+		return resp
+	}
+	f.on(ReqGetBrokerClusterInfo, empty)
+	cl.Forget()
+	again, err := cl.MasterAddr(t.Context(), "", "broker-a")
+	require.NoError(t, err)
+	require.Equal(t, addr, again)
+	brokers, err := cl.Brokers(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, brokers, "who asks for what is registered gets no memory")
+	_, err = cl.MasterAddr(t.Context(), "", "broker-b")
+	require.ErrorIs(t, err, msha.ErrNotFound)
+	f.on(ReqGetBrokerClusterInfo, func(req *Command) *Command {
+		resp := req.Reply(RespSuccess, "")
+		resp.Body = []byte(`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"10.0.0.9:1"},"brokerName":"broker-a","cluster":"c"}},"clusterAddrTable":{"c":["broker-a"]}}`)
+		return resp
+	})
+	cl.Forget()
+	moved, err := cl.MasterAddr(t.Context(), "", "broker-a")
+	require.NoError(t, err)
+	require.Equal(t, "10.0.0.9:1", moved)
 }
 
 func TestAPinnedViewDoesNotReconnect(t *testing.T) {

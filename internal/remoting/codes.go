@@ -23,6 +23,7 @@ const (
 	ReqLockBatchMQ              = 41
 	ReqUnlockBatchMQ            = 42
 	ReqGetAllConsumerOffset     = 43
+	ReqCheckClientConfig        = 46
 	ReqGetRouteInfoByTopic      = 105
 	ReqGetBrokerClusterInfo     = 106
 	ReqUpdateAndCreateGroup     = 200
@@ -62,6 +63,8 @@ const (
 	RespSubscriptionNotExist    = 24
 	RespSubscriptionNotLatest   = 25
 	RespSubscriptionGroupAbsent = 26
+	RespFilterDataNotExist      = 27
+	RespFilterDataNotLatest     = 28
 	RespInvalidParameter        = 29
 	RespConsumerNotOnline       = 206
 )

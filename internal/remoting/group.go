@@ -42,6 +42,9 @@ type SubscriptionData struct {
 	ExpressionType  string   `json:"expressionType"` // TAG | SQL92
 }
 
+// SQL92 is the expression type that filters by properties.
+const SQL92 = "SQL92"
+
 // TagHash is Java's String.hashCode, by which brokers filter tags.
 func TagHash(tag string) int32 {
 	var h int32
@@ -63,6 +66,17 @@ func (c *Cluster) Heartbeat(ctx context.Context, addr string, h *HeartbeatData) 
 		return err
 	}
 	_, err = c.callAddr(ctx, "heartbeat", addr, NewRequest(ReqHeartbeat, nil, body))
+	return err
+}
+
+// CheckSubscription asks one broker whether it can filter by a subscription; ErrFilter if not. What passes here is all that a broker
+// says about an expression: one it cannot read makes no heartbeat fail, and a pull that brings it gets every message there is.
+func (c *Cluster) CheckSubscription(ctx context.Context, addr, clientID, group string, s SubscriptionData) error {
+	body, err := json.Marshal(map[string]any{"clientId": clientID, "group": group, "subscriptionData": s})
+	if err != nil {
+		return err
+	}
+	_, err = c.callAddr(ctx, "check subscription of "+s.Topic, addr, NewRequest(ReqCheckClientConfig, nil, body))
 	return err
 }
 

@@ -200,7 +200,8 @@ func (c *Cluster) ClusterNames(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(info.Clusters)), nil
 }
 
-// MasterAddr is the address of a broker's master, cached. topic may be empty. ErrNotFound if no such master is registered.
+// MasterAddr is the address of a broker's master, cached; one that was forgotten serves while no name server knows better. topic may be empty.
+// ErrNotFound if no such master is registered.
 func (c *Cluster) MasterAddr(ctx context.Context, _ string, broker string) (string, error) {
 	c.mu.Lock()
 	addr := c.masters[broker]
@@ -209,11 +210,17 @@ func (c *Cluster) MasterAddr(ctx context.Context, _ string, broker string) (stri
 		return addr, nil
 	}
 	all, err := c.Brokers(ctx)
+	if addr = all[broker]; addr != "" || ctx.Err() != nil {
+		return addr, err
+	}
+	c.mu.Lock()
+	addr = c.before[broker]
+	c.mu.Unlock()
+	if addr != "" {
+		return addr, nil
+	}
 	if err != nil {
 		return "", err
 	}
-	if addr = all[broker]; addr == "" {
-		return "", msha.Errorf("broker address", broker, "is its master running?", "%w: no master of this name is registered", msha.ErrNotFound)
-	}
-	return addr, nil
+	return "", msha.Errorf("broker address", broker, "is its master running?", "%w: no master of this name is registered", msha.ErrNotFound)
 }

@@ -30,19 +30,20 @@ type agent struct {
 	deferred []func()
 	phase    phase
 
-	t        *filter.Tracker
-	table    *msha.Table
-	acked    uint64
-	logs     []*follower
-	held     map[filter.LocalQueue]*held
-	ready    []*item
-	parked   []*item
-	running  int
-	lastSeen int64 // when the client was last known to be in the consumer list
-	lapsed   bool  // the gate closed: only joining again opens it
-	beating  bool  // a rebalance is under way
-	scanning bool
-	again    bool // scan once more
+	t         *filter.Tracker
+	table     *msha.Table
+	acked     uint64
+	logs      []*follower
+	held      map[filter.LocalQueue]*held
+	ready     []*item
+	parked    []*item
+	running   int
+	lastSeen  int64 // when the client was last known to be in the consumer list
+	confirmed int64 // when the table was last asked for and came
+	lapsed    bool  // the gate closed: only joining again opens it
+	beating   bool  // a rebalance is under way
+	scanning  bool
+	again     bool // scan once more
 
 	waits        []wait
 	broadcasting bool
@@ -252,7 +253,7 @@ func (a *agent) stop() {
 }
 
 func (a *agent) leaveRoster() {
-	a.w.store.do(func() error {
+	a.c.ask(func() error {
 		a.w.store.roster = a.w.store.roster.Without(a.client)
 		return nil
 	}, func(err error) {

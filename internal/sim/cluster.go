@@ -84,6 +84,9 @@ type cluster struct {
 	copies  []*factLog          // of other units' logs
 	members map[string]*member
 	agents  []*agent // every process there ever was
+
+	cut  bool // nothing outside can be reached, nor reaches the unit
+	dark bool // no process runs, nothing is produced
 }
 
 func newCluster(w *world, unit string) *cluster {

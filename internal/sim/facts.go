@@ -87,7 +87,7 @@ func (a *agent) write(broker string, rs []filter.Record, then func(end int64, er
 	var end int64
 	a.call(func() {
 		end = a.c.store(broker, rs)
-		a.recorded(rs)
+		a.recorded(rs, place{a.c.logs[broker], int(end) - 1})
 	}, func(err error) { then(end, err) })
 }
 
@@ -103,7 +103,7 @@ func (a *agent) insist(broker string, rs []filter.Record, then func(end int64)) 
 }
 
 // recorded notes which processed messages the logs know of.
-func (a *agent) recorded(rs []filter.Record) {
+func (a *agent) recorded(rs []filter.Record, at place) {
 	for _, r := range rs {
 		if r.Kind != filter.Done || r.Set == "" {
 			continue
@@ -111,6 +111,9 @@ func (a *agent) recorded(rs []filter.Record) {
 		for o, k := range a.unpublished {
 			if k == r.Key() && o.OriginQueue == r.Queue && r.Spans.Contains(o.Offset) {
 				delete(a.unpublished, o)
+				if _, known := a.w.journal.recorded[o]; !known {
+					a.w.journal.recorded[o] = at
+				}
 			}
 		}
 	}

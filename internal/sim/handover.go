@@ -8,9 +8,13 @@ import (
 	"github.com/go-msha/msha/route"
 )
 
-// handOver writes what remains to every log of the gaining unit, in bodies of a few records.
+// handOver writes what remains to every log of both units, in bodies of a few records.
 func (o *order) handOver() {
 	w := o.m.w
+	if o.from.cut {
+		o.abort()
+		return
+	}
 	facts := o.m.read(o.from)
 	if w.mutation == HandOverIgnoresDone {
 		facts = o.withoutDone()
@@ -29,31 +33,55 @@ func (o *order) handOver() {
 			w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Reopen(t, o.plan.ID) }, func(*msha.Table, error) {})
 		})
 	}
-	w.journal.handedOver(o.table, o.plan.Moves, h)
-	var writes []func(func())
-	for _, broker := range o.to.brokers {
-		for rs := h.Records; len(rs) > 0; {
-			n := min(len(rs), int(w.between(1, 4)))
-			part := rs[:n]
-			rs = rs[n:]
-			writes = append(writes, func(then func()) {
-				w.after(w.latency(), func() {
-					o.to.store(broker, part)
-					w.after(w.latency(), then)
-				})
-			})
-		}
+	for _, m := range o.plan.Moves {
+		w.journal.handedOver(o.table, m.NewSet, h, nothing)
 	}
+	o.write(h, []*cluster{o.to, o.from}, func() { o.commit(h.Hashes) })
+}
+
+// write appends a hand-over to the logs of some units, as far as a doomed switch comes, and goes on before the deadline.
+func (o *order) write(h *filter.HandOver, units []*cluster, then func()) {
+	w := o.m.w
+	writes := w.appends(h.Records, units, func() bool { return w.now >= o.deadline })
 	if o.doomed == "hand over" || w.mutation == HalfHandOver {
-		writes = writes[:len(writes)/2]
+		writes = writes[:len(writes)/4]
 	}
 	inTurn(writes, func() {
 		if o.doomed == "hand over" || o.doomed == "commit" || w.now >= o.deadline {
 			o.abort()
 			return
 		}
-		o.commit(h.Hashes)
+		then()
 	})
+}
+
+// appends are the writes of records to every log of some units, in bodies of a few records. A unit that is cut off is tried until it is too
+// late.
+func (w *world) appends(records []filter.Record, units []*cluster, late func() bool) (writes []func(func())) {
+	for _, c := range units {
+		for _, broker := range c.brokers {
+			for rs := records; len(rs) > 0; {
+				n := min(len(rs), int(w.between(1, 4)))
+				part := rs[:n]
+				rs = rs[n:]
+				var write func(then func())
+				write = func(then func()) {
+					w.after(w.latency(), func() {
+						if !c.cut {
+							c.store(broker, part)
+							w.after(w.latency(), then)
+						} else if late() {
+							then()
+						} else {
+							w.after(100, func() { write(then) })
+						}
+					})
+				}
+				writes = append(writes, write)
+			}
+		}
+	}
+	return writes
 }
 
 func inTurn(steps []func(func()), then func()) {
@@ -89,7 +117,13 @@ func (o *order) withoutDone() *filter.Facts {
 // commit is the point of no return.
 func (o *order) commit(hashes map[string]string) {
 	w := o.m.w
-	w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Commit(t, o.plan, hashes) }, func(_ *msha.Table, err error) {
+	w.store.edit(func(t *msha.Table) (*msha.Table, error) {
+		out, err := route.Commit(t, o.plan, hashes)
+		if err == nil && o.plan.Request.Forced {
+			w.journal.forced(o)
+		}
+		return out, err
+	}, func(_ *msha.Table, err error) {
 		if err != nil {
 			o.abort()
 			return
@@ -109,6 +143,9 @@ func (o *order) abort() {
 			return
 		}
 		o.trace("aborted", "")
+		for _, m := range o.plan.Moves {
+			delete(w.journal.givenUp, m.NewSet)
+		}
 		if o.acked {
 			w.counts.AbortsAfterAck++
 		}

@@ -13,7 +13,7 @@ func (a *agent) enter(then func()) {
 	if a.w.mutation == StaleJoin && a.table == nil {
 		a.tableArrived(a.w.staleTable())
 	}
-	a.w.store.do(func() error {
+	a.c.ask(func() error {
 		a.w.store.roster = a.w.store.roster.With(msha.RosterMember{ClientID: a.client, Unit: a.c.unit, Groups: []string{group}})
 		return nil
 	}, func(err error) {
@@ -47,13 +47,16 @@ func (a *agent) learn(then func(ok bool)) {
 		return
 	}
 	var t *msha.Table
-	a.w.store.do(func() error {
+	asked := a.w.now
+	a.c.ask(func() error {
 		t = a.w.store.table
 		return nil
 	}, func(err error) {
 		a.on(func() {
 			if err == nil {
 				a.tableArrived(t)
+				a.confirmed = max(a.confirmed, asked)
+				a.broadcast()
 			}
 			then(err == nil)
 		})
@@ -70,6 +73,19 @@ func (a *agent) begin() {
 	a.react()
 	a.heartbeat()
 	a.publishLoop()
+	if a.w.o.strict {
+		a.confirmLoop()
+	}
+}
+
+// confirmLoop reads the table again and again: in Strict mode nothing starts under one that was not confirmed within G.
+func (a *agent) confirmLoop() {
+	a.after(a.w.between(tick/2, tick), func() {
+		if a.phase == running {
+			a.learn(func(bool) {})
+			a.confirmLoop()
+		}
+	})
 }
 
 // gate says whether this process may start messages of a queue: the queue's lock is trusted, and the client was in the consumer list
@@ -78,7 +94,8 @@ func (a *agent) gate(h *held) bool {
 	if a.w.now-a.lastSeen >= gateWindow {
 		a.lapse()
 	}
-	return !a.lapsed && a.phase == running && a.w.now < h.trustUntil
+	confirmed := !a.w.o.strict || a.w.now-a.confirmed < gateWindow
+	return !a.lapsed && confirmed && a.phase == running && a.w.now < h.trustUntil
 }
 
 func (a *agent) lapse() {
@@ -95,6 +112,9 @@ func (a *agent) tableArrived(t *msha.Table) {
 		return
 	}
 	a.table = t
+	if a.w.mutation == ForgetsForced {
+		t = withoutForced(t)
+	}
 	if a.t.SetTable(t) && a.w.mutation != NoUnsettle {
 		a.unsettle()
 	}
@@ -144,4 +164,13 @@ func (a *agent) react() {
 		}
 		a.publish(acknowledge)
 	})
+}
+
+func withoutForced(t *msha.Table) *msha.Table {
+	out := &msha.Table{Version: t.Version, Rules: t.Rules, Sets: map[string]msha.RouteSet{}}
+	for id, s := range t.Sets {
+		s.Forced = nil
+		out.Sets[id] = s
+	}
+	return out.Index()
 }

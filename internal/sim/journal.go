@@ -14,6 +14,16 @@ type journal struct {
 	excused  map[msha.Origin]bool   // a process was killed or frozen with it in flight or unpublished: it may repeat
 	begun    map[msha.Origin]bool   // of an ordered group
 	last     map[lane]int64         // highest offset that was begun
+
+	recorded map[msha.Origin]place // where its Done was first written
+	lost     map[msha.Origin]bool  // processed in a unit that was given up before anybody else knew
+	givenUp  map[string]*cluster   // sets that are being taken away by force, and from whom
+}
+
+// place is a body of a log.
+type place struct {
+	log   *factLog
+	index int
 }
 
 // lane is what is in order across units: the messages of a route in one queue.
@@ -34,7 +44,7 @@ type run struct {
 
 func newJournal(w *world) *journal {
 	return &journal{w: w, inFlight: map[*agent][]*run{}, now: map[msha.Origin][]*run{}, done: map[msha.Origin][]*run{}, excused: map[msha.Origin]bool{},
-		begun: map[msha.Origin]bool{}, last: map[lane]int64{}}
+		begun: map[msha.Origin]bool{}, last: map[lane]int64{}, recorded: map[msha.Origin]place{}, lost: map[msha.Origin]bool{}, givenUp: map[string]*cluster{}}
 }
 
 // started checks what must hold at the first instruction of a handler.
@@ -47,7 +57,14 @@ func (j *journal) started(a *agent, it *item) *run {
 		j.w.counts.RunsInOutage++
 	}
 	set, _ := j.w.store.table.Lookup(r.value, r.unit)
-	if set.Owner != a.c.unit || filter.KeyOf(set) != it.key {
+	stale := false
+	if lost, forced := set.ForcedFrom(a.c.unit); forced && !j.w.o.strict && it.key == (filter.Key{Set: lost.Set, Term: lost.Term}) {
+		// The process does not know yet that its unit was given up: promise P2 does not hold for what it does.
+		stale, r.excused, j.excused[o] = true, true, true
+		j.w.counts.Stale++
+	} else if j.givenUp[set.ID] == a.c && !j.w.o.strict {
+		r.excused, j.excused[o] = true, true
+	} else if set.Owner != a.c.unit || filter.KeyOf(set) != it.key {
 		j.w.fail("%s starts %s under %s, but its route is %s's under %s", a.client, o, it.key, set.Owner, filter.KeyOf(set))
 	}
 	if len(j.done[o]) > 0 {
@@ -55,6 +72,9 @@ func (j *journal) started(a *agent, it *item) *run {
 			j.w.fail("%s runs %s again", a.client, o)
 		}
 		j.w.counts.Repeats++
+		if j.lost[o] {
+			j.w.counts.ForcedRepeats++
+		}
 	}
 	for _, other := range j.now[o] {
 		if !other.excused && !j.excused[o] {
@@ -67,13 +87,13 @@ func (j *journal) started(a *agent, it *item) *run {
 		}
 		for _, other := range c.agents {
 			for _, x := range j.inFlight[other] {
-				if s, _ := j.w.store.table.Lookup(x.value, x.unit); s.ID == set.ID && !x.excused {
+				if s, _ := j.w.store.table.Lookup(x.value, x.unit); s.ID == set.ID && !x.excused && !stale {
 					j.w.fail("%s runs %s while %s still runs %s of the same route", a.client, o, other.client, x.origin)
 				}
 			}
 		}
 	}
-	if j.w.o.ordered {
+	if j.w.o.ordered && !stale {
 		j.inOrder(r)
 	}
 	j.inFlight[a] = append(j.inFlight[a], r)
@@ -126,30 +146,107 @@ func without(list []*run, r *run) []*run {
 	return out
 }
 
-// handedOver checks a hand-over before its commit: what the losing unit processed does not remain, everything else does.
-func (j *journal) handedOver(table *msha.Table, moves []msha.Move, h *filter.HandOver) {
-	remaining := map[string]map[msha.OriginQueue]filter.Offsets{}
+// handed is what a hand-over gives to one set.
+func (j *journal) handed(h *filter.HandOver, id string) map[msha.OriginQueue]filter.Offsets {
+	out := map[msha.OriginQueue]filter.Offsets{}
 	for _, r := range h.Records {
-		if r.Group == group && r.Queue.Topic != "" {
-			if remaining[r.Set] == nil {
-				remaining[r.Set] = map[msha.OriginQueue]filter.Offsets{}
-			}
-			remaining[r.Set][r.Queue] = r.Spans
+		if r.Hash == h.Hashes[id] && r.Group == group {
+			out[r.Queue] = r.Spans
 		}
 	}
-	for _, m := range moves {
-		for _, msg := range j.w.produced {
-			id, _ := table.SetID(msg.value, msg.unit)
-			spans, mentioned := remaining[m.NewSet][msg.origin.OriginQueue]
-			if id != m.NewSet || msg.unwanted || !mentioned && len(j.done[msg.origin]) == 0 {
-				continue
+	return out
+}
+
+// of calls f with each message of a set that the group wants.
+func (j *journal) of(table *msha.Table, id string, f func(*message)) {
+	for _, m := range j.w.produced {
+		if set, _ := table.SetID(m.value, m.unit); set == id && !m.unwanted {
+			f(m)
+		}
+	}
+}
+
+// handedOver checks a hand-over before its commit: what the losing unit processed does not remain, everything else does, or is held back with
+// a unit that has not rejoined.
+func (j *journal) handedOver(table *msha.Table, id string, h *filter.HandOver, held func(*message) bool) {
+	handed := j.handed(h, id)
+	j.of(table, id, func(m *message) {
+		spans, mentioned := handed[m.origin.OriginQueue]
+		left, done := spans.Contains(m.origin.Offset), len(j.done[m.origin]) > 0
+		_, away := table.Sets[id].ForcedFrom(m.unit)
+		switch {
+		case left && done && !j.excused[m.origin]:
+			j.w.fail("the hand-over of %s lists %s, which was processed", id, m.origin)
+		case left || done:
+		case away || held(m):
+			j.w.counts.HeldBack++
+		case mentioned:
+			j.w.fail("the hand-over of %s forgets %s", id, m.origin)
+		}
+	})
+}
+
+func nothing(*message) bool { return false }
+
+// unreplicated excuses what the losing unit of a forced switch has done, or is doing, and the gaining one cannot know: seen is how much of the
+// losing unit's logs is copied, and held what is held back.
+func (j *journal) unreplicated(o *order, h *filter.HandOver, seen map[*factLog]int, held func(*message) bool) {
+	for _, x := range o.plan.Moves {
+		handed := j.handed(h, x.NewSet)
+		j.of(o.table, x.NewSet, func(m *message) {
+			p, recorded := j.recorded[m.origin]
+			if n, of := seen[p.log]; recorded && (!of || p.index < n) {
+				return
 			}
-			switch left := spans.Contains(msg.origin.Offset); {
-			case left && len(j.done[msg.origin]) > 0 && !j.excused[msg.origin]:
-				j.w.fail("the hand-over of %s to %s lists %s, which was processed", m.NewSet, m.To, msg.origin)
-			case !left && len(j.done[msg.origin]) == 0:
-				j.w.fail("the hand-over of %s to %s forgets %s", m.NewSet, m.To, msg.origin)
+			spans, mentioned := handed[m.origin.OriginQueue] // a queue that is not mentioned is processed from its baseline on
+			if (spans.Contains(m.origin.Offset) || !mentioned) && !held(m) && len(j.done[m.origin]) > 0 {
+				j.excused[m.origin], j.lost[m.origin] = true, true
+			}
+		})
+		j.givenUp[x.NewSet] = o.from
+	}
+	j.overtake(o)
+}
+
+// overtake excuses what is running in the losing unit of a forced switch.
+func (j *journal) overtake(o *order) {
+	for _, a := range o.from.agents {
+		for _, r := range j.inFlight[a] {
+			if id, _ := o.table.SetID(r.value, r.unit); j.givenUp[id] == o.from {
+				r.excused, j.excused[r.origin] = true, true
 			}
 		}
 	}
+}
+
+// forced ends a forced switch.
+func (j *journal) forced(o *order) {
+	j.overtake(o)
+	for _, x := range o.plan.Moves {
+		delete(j.givenUp, x.NewSet)
+		if !x.Whole {
+			j.w.counts.ForcedSplits++
+		}
+		if len(o.table.Sets[x.NewSet].Forced) > 0 {
+			j.w.counts.ForcedChains++
+		}
+	}
+	j.w.counts.Forced++
+}
+
+// rejoined checks what a term has to process once a unit is back.
+func (j *journal) rejoined(table *msha.Table, id, unit string, h *filter.HandOver) {
+	handed := j.handed(h, id)
+	set := table.Sets[id]
+	j.of(table, id, func(m *message) {
+		spans, mentioned := handed[m.origin.OriginQueue]
+		left, done := spans.Contains(m.origin.Offset), len(j.done[m.origin]) > 0
+		_, away := set.ForcedFrom(m.unit)
+		switch {
+		case left && done && !j.excused[m.origin] && !j.w.ranUnder(m, filter.KeyOf(set)):
+			j.w.fail("the rejoin of %s gives %s to %s, which was processed", unit, m.origin, id)
+		case !left && !done && mentioned && !(away && m.unit != unit):
+			j.w.fail("the rejoin of %s forgets %s of %s", unit, m.origin, id)
+		}
+	})
 }

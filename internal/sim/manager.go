@@ -17,10 +17,12 @@ type manager struct {
 	facts  map[*cluster]*filter.Facts
 	next   map[*factLog]int
 	active int
+
+	returning map[*cluster]*order // units that are being taken back
 }
 
 func newManager(w *world) *manager {
-	return &manager{w: w, facts: map[*cluster]*filter.Facts{}, next: map[*factLog]int{}}
+	return &manager{w: w, facts: map[*cluster]*filter.Facts{}, next: map[*factLog]int{}, returning: map[*cluster]*order{}}
 }
 
 // read folds what a unit's logs and its copies of the others' logs hold now.
@@ -42,6 +44,7 @@ func (m *manager) read(c *cluster) *filter.Facts {
 		for ; m.next[l] < len(l.bodies); m.next[l]++ {
 			for _, r := range l.bodies[m.next[l]] {
 				f.ApplyCopy(r)
+				f.ApplyHandOver(r)
 			}
 		}
 	}

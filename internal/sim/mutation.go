@@ -21,5 +21,10 @@ const (
 	LateRenewal         Mutation = "a lock that ran out is renewed as if it had not"
 	LiveBeforeRescan    Mutation = "an ordered queue goes on while messages before it have to be read again"
 	NoUnsettle          Mutation = "an ordered queue is not told of a route that has come"
+	NothingHeldBack     Mutation = "a forced hand-over includes what was not copied"
+	RejoinUnasked       Mutation = "a unit rejoins before its processes have acknowledged"
+	RejoinIgnoresDone   Mutation = "a rejoin ignores what the unit had done"
+	ForgetsForced       Mutation = "the processes of a unit forget that routes were taken from it"
+	NoStrictWait        Mutation = "a forced switch in Strict mode does not wait for the gates"
 	AlwaysFresh         Mutation = "any news from the log counts as its end"
 )

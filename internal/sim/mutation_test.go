@@ -32,6 +32,11 @@ func TestMutationsAreNoticed(t *testing.T) {
 		AlwaysFresh:         1000,
 		LiveBeforeRescan:    50,
 		NoUnsettle:          1000,
+		NothingHeldBack:     100,
+		RejoinUnasked:       1000,
+		RejoinIgnoresDone:   100,
+		ForgetsForced:       1000,
+		NoStrictWait:        1000,
 	} {
 		if within > defaultSeeds {
 			continue // too slow under the race detector

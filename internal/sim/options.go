@@ -29,6 +29,8 @@ type options struct {
 	kills, freezes, leaves, joins  int
 	outages                        int // of the metastore
 	switches                       int
+	disasters                      int     // whole units lost for a while
+	strict                         bool    // no start without the metastore
 	flaky                          float64 // calls whose request or answer is lost
 	slowLogs                       float64
 }
@@ -47,6 +49,13 @@ func drawOptions(l *loop) options {
 	if o.crashes = l.chance(0.5); o.crashes {
 		o.kills, o.freezes = l.rng.IntN(5), l.rng.IntN(4)
 	}
+	if l.chance(0.4) {
+		o.disasters = 1 + l.rng.IntN(3)
+		o.strict = l.chance(0.3)
+		if l.chance(0.5) {
+			o.units = 3
+		}
+	}
 	return o
 }
 
@@ -60,6 +69,8 @@ type Counts struct {
 	Leaves, Kills, Freezes, Joins, LapsedGates, LostLocks     int
 	Repeats, ReplicatorRepeats, RunsInOutage                  int
 	OrderedRuns, OrderedFailures, OrderedRescanned            int
+	Disasters, Forced, ForcedSplits, Stale, HeldBack, Rejoins int
+	ForcedRepeats, ForcedChains, StrictForced                 int
 }
 
 // Add sums two runs.
@@ -72,5 +83,6 @@ func (c *Counts) Add(o Counts) {
 func (c *Counts) fields() []*int {
 	return []*int{&c.Events, &c.Messages, &c.Runs, &c.Switches, &c.Splits, &c.AbortsAfterAck, &c.Deadlines, &c.TakeOvers, &c.Rescans, &c.Rescanned,
 		&c.Retries, &c.StoredTimeouts, &c.Refused, &c.PastCopies, &c.DeadLetters, &c.Opens, &c.Voided, &c.Leaves, &c.Kills, &c.Freezes,
-		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage, &c.OrderedRuns, &c.OrderedFailures, &c.OrderedRescanned}
+		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage, &c.OrderedRuns, &c.OrderedFailures, &c.OrderedRescanned,
+		&c.Disasters, &c.Forced, &c.ForcedSplits, &c.Stale, &c.HeldBack, &c.Rejoins, &c.ForcedRepeats, &c.ForcedChains, &c.StrictForced}
 }

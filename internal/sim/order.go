@@ -24,6 +24,9 @@ type order struct {
 // reopened says that somebody else reopens the routes while the manager hands them over, as anyone may after the deadline.
 const reopened = "reopened"
 
+// nobody is waited for where it cannot be seen who would have to be.
+const nobody = "nobody answers"
+
 // checkGates waits, before the pause begins, for the gates of dead members to lapse.
 func (o *order) checkGates() {
 	o.look(func(waiting []string, _ map[string]uint64) {
@@ -56,6 +59,10 @@ func (o *order) fence() {
 		}
 		o.table, o.deadline = t, w.now+o.plan.Deadline.Milliseconds()
 		o.trace("fenced", "")
+		if o.plan.Request.Forced {
+			o.takeAway()
+			return
+		}
 		o.drain()
 	})
 }
@@ -81,9 +88,9 @@ func (o *order) look(then func(waiting []string, acks map[string]uint64)) {
 	w.after(w.latency(), func() {
 		listed := o.from.listed()
 		w.store.do(func() error { return nil }, func(err error) {
-			if err != nil {
+			if err != nil || o.from.cut {
 				clear(o.absent)
-				then([]string{"metastore"}, nil)
+				then([]string{nobody}, nil)
 				return
 			}
 			roster := w.store.roster
@@ -147,7 +154,7 @@ func (o *order) confirm() {
 			o.m.w.after(o.m.w.between(20, 80), o.confirm)
 		default:
 			for _, id := range waiting { // gone: nobody has to wait for them again
-				if id != "metastore" {
+				if id != nobody {
 					o.m.w.store.roster = o.m.w.store.roster.Without(id)
 				}
 			}

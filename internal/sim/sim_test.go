@@ -69,6 +69,8 @@ func TestSchedules(t *testing.T) {
 		"re-scanned messages": counts.Rescanned, "lapsed gates": counts.LapsedGates, "lost locks": counts.LostLocks,
 		"ordered runs": counts.OrderedRuns, "ordered failures": counts.OrderedFailures, "ordered re-scans": counts.OrderedRescanned,
 		"repeated batches": counts.ReplicatorRepeats, "runs without metastore": counts.RunsInOutage, "passed deadlines": counts.Deadlines,
+		"forced switches": counts.Forced, "forced splits": counts.ForcedSplits, "forced twice": counts.ForcedChains, "forced in Strict mode": counts.StrictForced,
+		"starts in a lost unit": counts.Stale, "held back": counts.HeldBack, "rejoins": counts.Rejoins, "repeats of lost progress": counts.ForcedRepeats,
 	} {
 		require.NotZero(t, n, "no schedule had %s", name)
 	}

@@ -31,6 +31,16 @@ func (s *store) do(f func() error, then func(error)) {
 	})
 }
 
+// ask is a call from a process of a unit, which may be cut off.
+func (c *cluster) ask(f func() error, then func(error)) {
+	c.w.store.do(func() error {
+		if c.cut {
+			return errDown
+		}
+		return f()
+	}, then)
+}
+
 // edit changes the table.
 func (s *store) edit(f func(*msha.Table) (*msha.Table, error), then func(*msha.Table, error)) {
 	var out *msha.Table
@@ -65,7 +75,7 @@ func (s *store) publish() {
 func (s *store) deliver(a *agent) {
 	t := s.table
 	s.w.after(s.w.mostly(5, 300, 0.15, 500, 4000), func() {
-		if !s.down && !a.frozen {
+		if !s.down && !a.frozen && !a.c.cut {
 			a.on(func() { a.tableArrived(t) })
 		}
 	})

@@ -29,6 +29,7 @@ type world struct {
 	tables   []*msha.Table
 	agents   int
 	quiet    bool // no more faults
+	away     int  // disasters under way
 }
 
 // Result is how a run ended.
@@ -78,15 +79,24 @@ func (w *world) connect() {
 				continue
 			}
 			for _, q := range from.home() {
-				(&pipe{w: w, from: q, to: to.replicaOf(q.origin)}).run()
+				(&pipe{w: w, from: q, to: to.replicaOf(q.origin), target: to}).run()
 			}
 			for _, broker := range from.brokers {
 				l := &factLog{unit: from.unit, broker: broker}
 				to.copies = append(to.copies, l)
-				(&logPipe{w: w, from: from.logs[broker], to: l}).run()
+				(&logPipe{w: w, from: from.logs[broker], to: l, target: to}).run()
 			}
 		}
 	}
+}
+
+func (w *world) clusterOf(unit string) *cluster {
+	for _, c := range w.clusters {
+		if c.unit == unit {
+			return c
+		}
+	}
+	return nil
 }
 
 func (w *world) latency() int64 { return w.mostly(1, 12, 0.03, 30, 250) }
@@ -115,6 +125,7 @@ func (w *world) run(seed uint64) Result {
 		}
 	}
 	w.schedule()
+	w.manager.rejoins()
 	w.after(w.o.produceFor+500, w.settle)
 	rest := int64(-1)
 	for w.err == nil && w.step() {
@@ -148,9 +159,12 @@ func (w *world) schedule() {
 	w.times(w.o.switches, func() { w.manager.begin() })
 	w.times(w.o.outages, func() { w.store.outage(w.between(300, 4000)) })
 	w.times(w.o.joins, func() {
-		w.counts.Joins++
-		w.spawn(pick(w.loop, w.clusters), "")
+		if c := pick(w.loop, w.clusters); !c.dark {
+			w.counts.Joins++
+			w.spawn(c, "")
+		}
 	})
+	w.times(w.o.disasters, w.disaster)
 	w.times(w.o.leaves, func() { w.someAgent((*agent).stop) })
 	w.times(w.o.kills, func() { w.someAgent((*agent).kill) })
 	w.times(w.o.freezes, func() {
@@ -187,12 +201,20 @@ func (w *world) someAgent(f func(*agent)) {
 		if a.dead && w.chance(0.4) {
 			name = a.client
 		}
-		w.after(w.between(100, 3000), func() { w.spawn(c, name) })
+		w.after(w.between(100, 3000), func() {
+			if !c.dark {
+				w.spawn(c, name)
+			}
+		})
 	}
 }
 
 func (w *world) produce() {
 	c := pick(w.loop, w.clusters)
+	if c.dark {
+		w.after(w.between(100, 1000), w.produce)
+		return
+	}
 	q := pick(w.loop, c.home())
 	m := &message{unit: c.unit, unwanted: w.chance(0.08), origin: msha.Origin{OriginQueue: q.origin, Offset: int64(len(q.items))}}
 	if !w.chance(0.1) {
@@ -221,7 +243,7 @@ func (w *world) staleTable() *msha.Table {
 
 // settle ends the faults, so that everything must come to an end.
 func (w *world) settle() {
-	if w.store.down || w.manager.active > 0 {
+	if w.store.down || w.manager.active > 0 || w.away > 0 || len(w.missing()) > 0 {
 		w.after(200, w.settle)
 		return
 	}
@@ -234,6 +256,9 @@ func (w *world) unfinished() string {
 	if w.manager.active > 0 {
 		return "a switch is under way"
 	}
+	if away := w.missing(); len(away) > 0 {
+		return away[0].unit + " has not rejoined"
+	}
 	var missing []string
 	for _, m := range w.produced {
 		if !m.unwanted && len(w.journal.done[m.origin]) == 0 {
@@ -244,6 +269,9 @@ func (w *world) unfinished() string {
 		return fmt.Sprintf("%d messages not processed: %s", len(missing), strings.Join(missing[:min(3, len(missing))], ", "))
 	}
 	for _, c := range w.clusters {
+		if q := c.unheld(); q != "" {
+			return "nobody holds " + q // what its last holder had not published may still repeat
+		}
 		for _, a := range c.agents {
 			if !a.alive() {
 				continue
@@ -258,6 +286,24 @@ func (w *world) unfinished() string {
 				if p := a.t.Pending(q); !p.Empty() {
 					return fmt.Sprintf("%s: %s of %s pending", a.client, p, q)
 				}
+			}
+		}
+	}
+	return ""
+}
+
+// unheld is a queue that nobody holds, "" if there is none.
+func (c *cluster) unheld() string {
+	held := map[filter.LocalQueue]bool{}
+	for _, a := range c.agents {
+		for local, h := range a.held {
+			held[local] = held[local] || a.alive() && h.ready && !h.dropped
+		}
+	}
+	for _, name := range c.topicNames() {
+		for _, q := range c.topics[name] {
+			if !held[q.local] {
+				return q.local.String()
 			}
 		}
 	}

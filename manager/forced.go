@@ -1,0 +1,186 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/switchplan"
+)
+
+// RemainingForced implements switchplan.Facts.
+func (c *clusters) RemainingForced(ctx context.Context, unit, to string, table *msha.Table, moves []msha.Move, partial bool) (*switchplan.Remaining, error) {
+	l, others, _, err := c.unit(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	units, err := c.registry.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, _ := units.Find(unit)
+	copied := filter.Copied{Unit: unit, Partial: partial}
+	var origins []msha.OriginQueue
+	err = l.readLost(ctx, unit, others, func(f *filter.Facts) error {
+		origins = originsOf(f, unit)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if copied.Ends, err = l.copiedEnds(ctx, unit, origins); err != nil {
+		return nil, err
+	}
+	pulled := map[string]map[msha.OriginQueue]int64{}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
+		for _, name := range f.Groups() {
+			pulled[name] = map[msha.OriginQueue]int64{}
+			for _, q := range f.Group(name).Queues() {
+				pulled[name][q] = f.Group(name).Next(q)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	copied.Pulled = func(group string, q msha.OriginQueue) int64 { return pulled[group][q] }
+	var out *filter.HandOver
+	err = l.readLost(ctx, unit, others, func(f *filter.Facts) (err error) {
+		out, err = filter.RemainingForced(f, table, moves, info.Groups, copied)
+		return err
+	})
+	return remaining(out, err)
+}
+
+// RemainingRejoined implements switchplan.Facts.
+func (c *clusters) RemainingRejoined(ctx context.Context, owner, unit string, table *msha.Table, sets []string, lost bool) (*switchplan.Remaining, error) {
+	mine, others, _, err := c.unit(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := mine.fresh(ctx, unit, others)
+	if err != nil {
+		return nil, err
+	}
+	known := []*filter.Facts{copies}
+	if !lost {
+		theirs, theirOthers, _, err := c.unit(ctx, unit)
+		if err == nil {
+			err = theirs.barrier(ctx, theirOthers, table.Version, c.id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		whole, err := theirs.fresh(ctx, unit, theirOthers)
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, whole)
+	}
+	var out *filter.HandOver
+	err = mine.read(ctx, others, func(f *filter.Facts) (err error) {
+		out, err = filter.RemainingRejoined(f, known, table, sets, unit)
+		return err
+	})
+	return remaining(out, err)
+}
+
+func remaining(out *filter.HandOver, err error) (*switchplan.Remaining, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &switchplan.Remaining{Hashes: out.Hashes, Repeated: out.Repeated, Facts: out}, nil
+}
+
+// originsOf are the home queues of a unit that its facts mention.
+func originsOf(f *filter.Facts, unit string) (out []msha.OriginQueue) {
+	seen := map[msha.OriginQueue]bool{}
+	for _, name := range f.Groups() {
+		for _, q := range f.Group(name).Queues() {
+			if q.Unit == unit && !seen[q] {
+				seen[q] = true
+				out = append(out, q)
+			}
+		}
+	}
+	return out
+}
+
+// tailReaders bounds how many replica queues are looked at at a time.
+const tailReaders = 16
+
+// copiedEnds is how far origin queues of a unit are copied: behind the last copy of each. All that there will ever be of an incarnation is
+// copied once there is a copy of a later one.
+func (l *unitLog) copiedEnds(ctx context.Context, unit string, origins []msha.OriginQueue) (map[msha.OriginQueue]int64, error) {
+	topics := map[string]bool{}
+	for _, q := range origins {
+		topics[q.Topic] = true
+	}
+	var replicas []remoting.Queue
+	for topic := range topics {
+		queues, err := l.cluster.Queues(ctx, msha.ReplicaTopic(topic, unit), false)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return nil, err
+		}
+		replicas = append(replicas, queues...)
+	}
+	tails := make([]msha.Origin, len(replicas))
+	errs := make([]error, len(replicas))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, tailReaders)
+	for i, q := range replicas {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			tails[i], errs[i] = l.tail(ctx, q)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	newest := map[msha.OriginQueue]msha.Origin{}
+	for _, tail := range tails {
+		if tail.Topic != "" {
+			newest[tail.First()] = tail
+		}
+	}
+	ends := map[msha.OriginQueue]int64{}
+	for _, q := range origins {
+		switch tail, copied := newest[q.First()]; {
+		case !copied || tail.Incarnation < q.Incarnation:
+		case tail.Incarnation > q.Incarnation:
+			ends[q] = filter.End
+		default:
+			ends[q] = tail.Offset + 1
+		}
+	}
+	return ends, nil
+}
+
+// tail is the origin of the last message of a replica queue; zero if there is none. The maximum may lag behind, so it is only where to begin.
+func (l *unitLog) tail(ctx context.Context, q remoting.Queue) (last msha.Origin, err error) {
+	end, err := l.cluster.MaxOffset(ctx, q)
+	if err != nil {
+		return last, err
+	}
+	for offset := max(end-1, 0); ; {
+		res, err := l.cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: logGroup, Offset: offset, Max: 32})
+		if err != nil {
+			return last, err
+		}
+		for _, m := range res.Messages {
+			if last, err = msha.ParseOrigin(m.Properties[msha.PropertyOrigin]); err != nil {
+				return last, msha.Errorf("facts.read", q.String(), "somebody else wrote into the topic", "offset %d: %w", m.QueueOffset, err)
+			}
+		}
+		if res.Status == remoting.PullNoNew || res.NextOffset <= offset {
+			return last, nil
+		}
+		offset = res.NextOffset
+	}
+}

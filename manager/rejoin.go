@@ -1,0 +1,106 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/switchplan"
+)
+
+// Rejoin takes a unit back that lost routes by a forced switch; a manager does so by itself once the unit answers. See switchplan's
+// Executor.Rejoin for what lost means. ErrNotFound if there is no such unit; ErrClosed after Close, which does not wait for a unit.
+func (m *Manager) Rejoin(ctx context.Context, unit string, lost bool) (*switchplan.Rejoined, error) {
+	ctx, leave, err := m.enter(ctx, m.loop)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	units, err := m.registry.Units(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, known := units.Find(unit); !known {
+		return nil, msha.Errorf("switch.rejoin", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
+	}
+	return m.executor.Rejoin(ctx, unit, lost)
+}
+
+// rejoins takes units back until ctx ends, each in its own time.
+func (m *Manager) rejoins(ctx context.Context) {
+	tick := time.NewTicker(m.opts.ResumeAfter)
+	defer tick.Stop()
+	var under sync.Map // units that are being taken back
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		if table, err := m.tables.Current(ctx); err == nil { // otherwise resume says so
+			for _, unit := range away(table) {
+				if _, already := under.LoadOrStore(unit, true); already {
+					continue
+				}
+				all.Go(func() {
+					defer under.Delete(unit)
+					if _, err := m.executor.Rejoin(ctx, unit, false); err != nil && ctx.Err() == nil {
+						m.opts.Logger.Warn("unit cannot rejoin", "unit", unit, "error", err)
+					}
+				})
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// away are the units that lost routes by force and have not rejoined, sorted.
+func away(t *msha.Table) []string {
+	units := map[string]bool{}
+	for _, s := range t.Sets {
+		for _, f := range s.Forced {
+			units[f.Unit] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(units))
+}
+
+// serveRejoin answers POST /rejoin?unit=…: it waits for the unit as long as the client does.
+func (m *Manager) serveRejoin(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	err := onlyParameters(q, nil, []string{"unit", "lost", "by"})
+	lost := false
+	if err == nil {
+		lost, err = truth(q, "lost")
+	}
+	if err == nil {
+		_, err = m.who(r)
+	}
+	if err == nil && q.Get("unit") == "" {
+		err = msha.Errorf("switch.request", "unit", "name the unit that is back", "%w: no unit", msha.ErrInvalid)
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, "", err)
+		return
+	}
+	done, err := m.Rejoin(r.Context(), q.Get("unit"), lost)
+	if err != nil {
+		status := runStatus(err)
+		if errors.Is(err, msha.ErrNotFound) {
+			status = http.StatusNotFound
+		}
+		fail(w, status, "", err)
+		return
+	}
+	if done == nil {
+		done = &switchplan.Rejoined{Unit: q.Get("unit"), Sets: []string{}}
+	}
+	reply(w, http.StatusOK, done)
+}
