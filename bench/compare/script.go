@@ -58,9 +58,12 @@ func (w *world) perform(ctx context.Context) error {
 	return w.await(ctx, "rest", func() (bool, error) { return w.rests(ctx, stoppedAt) })
 }
 
+// calm says whether no handler has begun or ended for longer than a retry takes.
+func (w *world) calm(since time.Time) bool { return time.Since(later(w.progress.at, since)) > calmFor }
+
 // rests says whether everything is copied and acknowledged, and no retry can be on its way.
 func (w *world) rests(ctx context.Context, since time.Time) (bool, error) {
-	if time.Since(later(w.progress.at, since)) < calmFor {
+	if !w.calm(since) {
 		return false, nil
 	}
 	behind, err := w.side.behind(ctx, w)
@@ -79,7 +82,7 @@ func (w *world) playOne(ctx context.Context, s scenario) error {
 	}
 	stoppedAt := time.Now()
 	return w.await(ctx, "calm after "+s.name, func() (bool, error) {
-		if w.progress.unprocessed(s.name) == 0 {
+		if w.progress.unprocessed(s.name) == 0 && w.calm(stoppedAt) {
 			return true, nil
 		}
 		return w.rests(ctx, stoppedAt)
