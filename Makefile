@@ -98,6 +98,10 @@ chaos: deps fetch ## faults of every kind on real clusters under load, then mess
 	go test -tags real -count=1 -timeout 3h -run 'TestRound$$' -v ./internal/chaos -chaos.duration $(or $(DURATION),15m) -chaos.units $(or $(UNITS),2) \
 		-chaos.second -chaos.freeze 40s -chaos.gate 30s $(if $(SEED),-chaos.seed $(SEED))
 
+.PHONY: compare
+compare: deps fetch ## one script and the same kills against a hand-written loop and this library; QUICK=1 EMBEDDED=1
+	go run ./bench/compare $(if $(QUICK),-quick) $(if $(EMBEDDED),-embedded) $(if $(QUICK)$(EMBEDDED),,-out bench/compare.md)
+
 .PHONY: bench
 bench: deps fetch ## measure, into bench/*.md; BENCH=copy one of them, QUICK=1 in less than four minutes each
 	@for b in $(or $(BENCH),$(notdir $(patsubst %/,%,$(wildcard bench/*/)))); do \

@@ -28,7 +28,7 @@ func sizeOf(quick bool) size {
 type scenario struct {
 	name, title string
 	play        func(ctx context.Context, w *world) error
-	long        bool // not in the quick script: what a killed consumer of the library had is left alone until its locks have expired, for minutes
+	long        bool // not in the quick script: what a killed consumer of the library had is left alone until its locks have expired, for a minute
 }
 
 var script = []scenario{

@@ -77,8 +77,8 @@ Two units, four cities, %d messages a second in each unit; %d consumer processes
 - lost: acknowledged to the producer, and no handler has ended well with it when everything is at rest
 - repeated: runs of a handler that ended well, beyond a message's first; in parentheses those of them that repeat what a killed process had ended within
   its last %.0f seconds
-- pause, in ms: of switches, from the city's last start at the old owner to the first one at the new one, median / longest; elsewhere the longest time from the
-  answer to a producer to the message's first start
+- pause, in ms: of switches, from the last start of a message of the city at the old owner to the first one at the new one, median / longest;
+  elsewhere the longest time from the answer to a producer to the message's first start
 
 `, time.Now().Format(time.DateOnly), clusters, clientVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
 		perSecond, channels, handlers, workTime.Milliseconds(), failPercent, together, slowWorkTime.Milliseconds(), s.size.backlog, s.size.switches, unpublished.Seconds())

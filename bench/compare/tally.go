@@ -70,8 +70,7 @@ func tally(e evidence) map[string]*count {
 			c.lost++
 		}
 		if len(rs) > 0 {
-			first := slices.MinFunc(rs, func(a, b run) int { return a.start.Compare(b.start) })
-			c.waited = max(c.waited, first.start.Sub(at))
+			c.waited = max(c.waited, earliest(rs).start.Sub(at))
 		}
 	}
 	for _, rs := range runs {
@@ -143,6 +142,10 @@ func account(e evidence) (sent map[string]time.Time, runs map[string][]run) {
 	return sent, runs
 }
 
+func earliest(rs []run) run {
+	return slices.MinFunc(rs, func(a, b run) int { return a.start.Compare(b.start) })
+}
+
 // atOnce finds two runs of one message that overlap in different units.
 func atOnce(rs []run) (at time.Time, ok bool) {
 	for i, a := range rs {
@@ -162,27 +165,22 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// pauseOf is the time from the last start at the old owner to the first one at the new owner.
+// pauseOf is the time from the last start at the old owner to the first one at the new owner. What the old owner only tries again is not counted:
+// the loop does that whoever owns the city.
 func pauseOf(m move, runs map[string][]run) (time.Duration, bool) {
 	var first, last time.Time
-	each := func(visit func(r run)) {
-		for _, rs := range runs {
-			for _, r := range rs {
-				if r.city == m.city {
-					visit(r)
-				}
+	for _, rs := range runs {
+		for _, r := range rs {
+			if r.city == m.city && r.unit == m.to && r.start.After(m.begun) && (first.IsZero() || r.start.Before(first)) {
+				first = r.start
 			}
 		}
 	}
-	each(func(r run) {
-		if r.unit == m.to && r.start.After(m.begun) && (first.IsZero() || r.start.Before(first)) {
-			first = r.start
-		}
-	})
-	each(func(r run) {
-		if r.unit != m.to && r.start.Before(first) && r.start.After(last) {
+	for _, rs := range runs {
+		r := earliest(rs)
+		if r.city == m.city && r.unit != m.to && r.start.Before(first) && r.start.After(last) {
 			last = r.start
 		}
-	})
+	}
 	return first.Sub(last), !first.IsZero() && !last.IsZero()
 }

@@ -116,6 +116,7 @@ func TestTallyPauses(t *testing.T) {
 		n.sent(1, key)
 		n.ran(r.unit+".channel-1.1", r.from, r.from+20, chaos.End, key)
 	}
+	n.ran("unit-2.channel-1.1", 300, 320, chaos.End, "a/unit-1/0") // again
 	n.moves = []move{
 		{"guangzhou", "unit-1", at(210)},
 		{"guangzhou", "unit-2", at(510)},
