@@ -4,8 +4,7 @@ import "github.com/go-msha/msha"
 
 // Progress says how far the groups of the gaining unit are with what was handed over to a term. taken is how many of the messages that the
 // old owner had pulled and left are dealt with: processed, or found to be of another route with the same history. pending is how many
-// of them the gaining unit has pulled and still has to look at, and not what arrives meanwhile; offline is the same of groups that nobody runs
-// there now.
+// of what the gaining unit has pulled are still to be looked at; offline is the same of groups that nobody runs there now.
 func (f *Facts) Progress(k Key, hash string, runs func(group string) bool) (taken, pending, offline int64) {
 	h := f.handed[handover{k, hash}]
 	if h == nil {
@@ -14,7 +13,7 @@ func (f *Facts) Progress(k Key, hash string, runs func(group string) bool) (take
 	for gq, remaining := range h.spans {
 		g := f.Group(gq.group)
 		rest := remaining.Minus(g.Done(k, gq.queue)).Minus(g.Opens(k, gq.queue))
-		if left := rest.Below(min(g.Next(gq.queue), h.pulled[gq])).Len(); runs(gq.group) {
+		if left := rest.Below(g.Next(gq.queue)).Len(); runs(gq.group) {
 			pending += left
 		} else {
 			offline += left

@@ -37,11 +37,18 @@ type Copied struct {
 	Ends map[msha.OriginQueue]int64
 	// Pulled is how far a group of the gaining unit has pulled an origin queue.
 	Pulled func(group string, q msha.OriginQueue) int64
+	Units  []string // there are; nil: it is not known
 	// Partial is true if facts that are missing are no error: a group without any begins at its baselines.
 	Partial bool
 }
 
 func (c *Copied) partial() bool { return c != nil && c.Partial }
+
+// misses tells whether it matters that a group's baseline is not known: a forced switch needs it where the group is listed and the queue's
+// unit is there. A log may also tell of groups and units of the past.
+func (c *Copied) misses(listed []string, group string, q msha.OriginQueue) bool {
+	return c != nil && slices.Contains(listed, group) && (c.Units == nil || slices.Contains(c.Units, q.Unit))
+}
 
 // RemainingForced is RemainingAfter for a losing unit that is not asked: facts is what the gaining unit has of that unit's log, with its own
 // log and the copies of others applied as copies. What the losing unit has not copied yet is held back: it may have processed it, and its
@@ -77,7 +84,7 @@ func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 			g := facts.Group(name)
 			for _, q := range g.Queues() {
 				remaining, known := g.Remaining(from.Key, from.hash, q)
-				if !known && copied != nil && !copied.Partial && !g.Done(from.Key, q).Empty() {
+				if !known && copied.misses(listed, name, q) && !g.Done(from.Key, q).Empty() {
 					return nil, msha.Errorf("switch.hand over", "group "+name+", queue "+q.String(), "wait for the copy of the log of "+q.Unit,
 						"%w: the losing unit has processed some of it, and where the group begins is not known here", msha.ErrMissingFacts)
 				}

@@ -208,6 +208,21 @@ func TestWhatIsHeldBackWaitsForNothing(t *testing.T) {
 	}
 }
 
+// A log tells of groups that nobody manages any more, and of units that were taken away.
+func TestAForcedHandOverPassesOverThePast(t *testing.T) {
+	log := []Record{begins(queue2, 0), did(1, queue3, Range(0, 2), 2)}
+	fenced, moves := moving("unit-2", "unit-1", 1, "")
+	copied := copiedTo(map[msha.OriginQueue]int64{queue2: 9}, nil)
+	_, err := RemainingForced(logOf(log...), fenced, moves, nil, copied)
+	require.NoError(t, err, "the group is not listed")
+	copied.Units = []string{"unit-1", "unit-2"}
+	_, err = RemainingForced(logOf(log...), fenced, moves, []string{"g"}, copied)
+	require.NoError(t, err, "the queue's unit is gone")
+	copied.Units = append(copied.Units, "unit-3")
+	_, err = RemainingForced(logOf(log...), fenced, moves, []string{"g"}, copied)
+	require.ErrorIs(t, err, msha.ErrMissingFacts)
+}
+
 func TestAForcedHandOverNamesTheFactsItLacks(t *testing.T) {
 	noBaseline := []Record{begins(queue2, 0), did(1, queue3, Range(0, 2), 2)}
 	for name, c := range map[string]struct {
@@ -217,7 +232,7 @@ func TestAForcedHandOverNamesTheFactsItLacks(t *testing.T) {
 		says    string
 		partial bool // is enough to go on
 	}{
-		"a queue was processed, and where the group begins is not known": {log: noBaseline, says: "wait for the copy of the log of unit-3", partial: true},
+		"a queue was processed, and where the group begins is not known": {log: noBaseline, listed: []string{"g"}, says: "wait for the copy of the log of unit-3", partial: true},
 		"a listed group of which nothing is known":                       {log: []Record{begins(queue2, 0)}, listed: []string{"g", "absent"}, says: "group absent", partial: true},
 		"the hand-over that the term began with is not copied":           {log: []Record{begins(queue2, 0)}, hash: "h", says: "route set s", partial: false},
 	} {

@@ -22,7 +22,7 @@ func (c *clusters) RemainingForced(ctx context.Context, unit, to string, table *
 		return nil, err
 	}
 	info, _ := units.Find(unit)
-	copied := filter.Copied{Unit: unit, Partial: partial}
+	copied := filter.Copied{Unit: unit, Units: units.Names(), Partial: partial}
 	var origins []msha.OriginQueue
 	err = l.readLost(ctx, unit, others, func(f *filter.Facts) error {
 		origins = originsOf(f, unit)
