@@ -99,7 +99,7 @@ chaos: deps fetch ## faults of every kind on real clusters under load, then mess
 		-chaos.second -chaos.freeze 40s -chaos.gate 30s $(if $(SEED),-chaos.seed $(SEED))
 
 .PHONY: compare
-compare: deps fetch ## one script and the same kills against a hand-written loop and this library; QUICK=1 EMBEDDED=1
+compare: $(if $(EMBEDDED),,deps fetch) ## one script and the same kills against a hand-written loop and this library; QUICK=1 EMBEDDED=1
 	go run ./bench/compare $(if $(QUICK),-quick) $(if $(EMBEDDED),-embedded) $(if $(QUICK)$(EMBEDDED),,-out bench/compare.md)
 
 .PHONY: bench
