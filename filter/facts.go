@@ -61,10 +61,7 @@ func (f *Facts) Apply(log string, r Record) {
 		}
 		f.acks[r.Client][log] = max(f.acks[r.Client][log], r.Version)
 	case r.Kind == Baseline && r.Set != "":
-		f.handed.apply(r)
-		if r.Group != "" {
-			f.Group(r.Group)
-		}
+		f.ApplyHandOver(r)
 	case r.Kind == Snapshot:
 		for _, inner := range r.Records {
 			f.Apply(log, inner)
@@ -211,7 +208,7 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	if spans, mentioned := g.handed.spans(k, hash, g.name, q); mentioned {
 		return spans, true
 	}
-	if g.heldBack(k, hash, q) {
+	if g.heldBack(handover{k, hash}, q) {
 		return nil, true
 	}
 	if s, ok := g.baseline[q]; ok {
@@ -219,12 +216,6 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	}
 	_, ok = g.baseline[q.First()]
 	return From(0), ok
-}
-
-// heldBack tells whether all of a queue is held back, because its unit has not rejoined.
-func (g *GroupFacts) heldBack(k Key, hash string, q msha.OriginQueue) bool {
-	_, mentioned := g.handed.spans(k, hash, g.name, q)
-	return !mentioned && g.handed.holds(k, hash, q.Unit)
 }
 
 // Queues lists the origin queues the facts mention, sorted.

@@ -69,40 +69,42 @@ func (all handedOver) spans(k Key, hash, group string, q msha.OriginQueue) (o Of
 	return o, mentioned
 }
 
-// HandedOver tells whether the log holds all of the hand-over that a term began with. A term without one is a first term.
-func (g *GroupFacts) HandedOver(k Key, hash string) bool {
-	return hash == "" || g.handed[handover{k, hash}].complete()
-}
-
-// holds tells whether the hand-over leaves out what a unit had not copied.
-func (all handedOver) holds(k Key, hash, unit string) bool {
-	h := all[handover{k, hash}]
-	return h != nil && h.held[unit]
-}
-
 // has tells whether the hand-over that a term began with is there; a first term has none.
-func (f *Facts) has(name handover) bool { return name.hash == "" || f.handed[name].complete() }
+func (all handedOver) has(name handover) bool { return name.hash == "" || all[name].complete() }
 
-// heldIn lists the units of which something is held back.
-func (f *Facts) heldIn(name handover) []string {
-	if h := f.handed[name]; h != nil {
+// held lists the units of which something is held back.
+func (all handedOver) held(name handover) []string {
+	if h := all[name]; h != nil {
 		return slices.Sorted(maps.Keys(h.held))
 	}
 	return nil
 }
 
 // limit is from where on a queue is held back, if its unit is.
-func (f *Facts) limit(name handover, group string, q msha.OriginQueue) int64 {
-	if h := f.handed[name]; h != nil {
+func (all handedOver) limit(name handover, group string, q msha.OriginQueue) int64 {
+	if h := all[name]; h != nil {
 		return h.limits[groupQueue{group, q}]
 	}
 	return 0
 }
 
 // pulled is how far the losing unit had pulled a queue.
-func (f *Facts) pulled(name handover, group string, q msha.OriginQueue) int64 {
-	if h := f.handed[name]; h != nil {
+func (all handedOver) pulled(name handover, group string, q msha.OriginQueue) int64 {
+	if h := all[name]; h != nil {
 		return h.pulled[groupQueue{group, q}]
 	}
 	return 0
+}
+
+// HandedOver tells whether the log holds all of the hand-over that a term began with. A term without one is a first term.
+func (g *GroupFacts) HandedOver(k Key, hash string) bool { return g.handed.has(handover{k, hash}) }
+
+// heldBack tells whether all of a queue is held back, because its unit has not rejoined.
+func (g *GroupFacts) heldBack(name handover, q msha.OriginQueue) bool {
+	h := g.handed[name]
+	if h == nil {
+		return false
+	}
+	_, mentioned := h.spans[groupQueue{g.name, q}]
+	return !mentioned && h.held[q.Unit]
 }

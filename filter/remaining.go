@@ -72,11 +72,11 @@ func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 	for _, m := range moves {
 		set := table.Sets[m.NewSet]
 		from := handover{KeyOf(set), set.RemainingHash}
-		if !facts.has(from) {
+		if !facts.handed.has(from) {
 			return nil, msha.Errorf("switch.hand over", "route set "+m.NewSet, "did the unit's log lose its beginning?",
 				"%w: the hand-over that term %d began with is not complete in the unit's log", msha.ErrMissingFacts, set.Term)
 		}
-		next := draft{key: Key{m.NewSet, m.Term + 1}, held: facts.heldIn(from)}
+		next := draft{key: Key{m.NewSet, m.Term + 1}, held: facts.handed.held(from)}
 		if copied != nil {
 			next.hold(copied.Unit)
 		}
@@ -88,10 +88,10 @@ func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 					return nil, msha.Errorf("switch.hand over", "group "+name+", queue "+q.String(), "wait for the copy of the log of "+q.Unit,
 						"%w: the losing unit has processed some of it, and where the group begins is not known here", msha.ErrMissingFacts)
 				}
-				if !known || g.heldBack(from.Key, from.hash, q) {
+				if !known || g.heldBack(from, q) {
 					continue
 				}
-				p := plannedPart{group: name, queue: q, left: remaining.Minus(g.Done(from.Key, q)), limit: facts.limit(from, name, q), pulled: g.Next(q)}
+				p := plannedPart{group: name, queue: q, left: remaining.Minus(g.Done(from.Key, q)), limit: facts.handed.limit(from, name, q), pulled: g.Next(q)}
 				if copied != nil {
 					out.Repeated += p.cutTo(copied)
 				}
@@ -129,7 +129,7 @@ func RemainingRejoined(owner *Facts, lost []*Facts, table *msha.Table, sets []st
 		if err := r.complete(id); err != nil {
 			return nil, err
 		}
-		next := draft{key: now.Key, held: owner.heldIn(now)}
+		next := draft{key: now.Key, held: owner.handed.held(now)}
 		next.release(unit)
 		for _, group := range r.groups() {
 			for _, q := range r.queues(group) {
@@ -155,7 +155,7 @@ type rejoin struct {
 
 func (r *rejoin) complete(id string) error {
 	missing := func(name handover, in ...*Facts) error {
-		if slices.ContainsFunc(in, func(f *Facts) bool { return f.has(name) }) {
+		if slices.ContainsFunc(in, func(f *Facts) bool { return f.handed.has(name) }) {
 			return nil
 		}
 		return msha.Errorf("switch.rejoin", "route set "+id, "wait for the copies of the logs, or give the unit's facts up", "%w: the hand-over of term %d is complete in no log at hand",
@@ -190,13 +190,13 @@ func (r *rejoin) queues(group string) []msha.OriginQueue {
 func (r *rejoin) part(group string, q msha.OriginQueue) (p plannedPart, known bool) {
 	mine := r.owner.Group(group)
 	left, known := mine.Remaining(r.now.Key, r.now.hash, q)
-	known = known && !mine.heldBack(r.now.Key, r.now.hash, q)
-	p = plannedPart{group: group, queue: q, pulled: r.owner.pulled(r.now, group, q), limit: r.owner.limit(r.now, group, q)}
+	known = known && !mine.heldBack(r.now, q)
+	p = plannedPart{group: group, queue: q, pulled: r.owner.handed.pulled(r.now, group, q), limit: r.owner.handed.limit(r.now, group, q)}
 	var done, all Offsets
 	begins := false
 	for _, f := range append(slices.Clone(r.lost), r.owner) {
 		g := f.Group(group)
-		if had, ok := g.Remaining(r.then.Key, r.then.hash, q); ok && !g.heldBack(r.then.Key, r.then.hash, q) {
+		if had, ok := g.Remaining(r.then.Key, r.then.hash, q); ok && !g.heldBack(r.then, q) {
 			all, begins = all.Union(had), true
 		}
 	}

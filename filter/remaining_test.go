@@ -639,7 +639,7 @@ func TestSnapshotsAndBodiesCarryWhatIsHeldBack(t *testing.T) {
 		}
 	}
 	require.Equal(t, answersOf(owner, 3, hash)["g "+queue2.String()], answersOf(copied, 3, hash)["g "+queue2.String()])
-	require.True(t, copied.has(handover{Key{"s", 3}, hash}))
+	require.True(t, copied.handed.has(handover{Key{"s", 3}, hash}))
 }
 
 func TestAHandOverIsCompleteOnlyWithEveryUnitThatIsHeldBack(t *testing.T) {

@@ -76,13 +76,6 @@ func (m *manager) rejoin(o *order) {
 		done := lost
 		if m.w.mutation == RejoinIgnoresDone {
 			done = o.withoutDone()
-			for _, broker := range o.from.brokers {
-				for _, body := range o.from.logs[broker].bodies {
-					for _, r := range body {
-						done.ApplyHandOver(r)
-					}
-				}
-			}
 		}
 		h, err := filter.RemainingRejoined(m.read(owner), []*filter.Facts{done}, table, byOwner[name], unit)
 		if errors.Is(err, msha.ErrMissingFacts) {
