@@ -123,10 +123,7 @@ func (c *clusters) Remaining(ctx context.Context, unit string, table *msha.Table
 		out, err = filter.RemainingAfter(f, table, moves, info.Groups)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return remaining(out, nil)
+	return remaining(out, err)
 }
 
 // HandOver implements switchplan.Facts.

@@ -22,35 +22,14 @@ func (c *clusters) RemainingForced(ctx context.Context, unit, to string, table *
 		return nil, err
 	}
 	info, _ := units.Find(unit)
-	copied := filter.Copied{Unit: unit, Units: units.Names(), Partial: partial}
-	var origins []msha.OriginQueue
-	err = l.readLost(ctx, unit, others, func(f *filter.Facts) error {
-		origins = originsOf(f, unit)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if copied.Ends, err = l.copiedEnds(ctx, unit, origins); err != nil {
-		return nil, err
-	}
-	pulled := map[string]map[msha.OriginQueue]int64{}
-	err = l.read(ctx, others, func(f *filter.Facts) error {
-		for _, name := range f.Groups() {
-			pulled[name] = map[msha.OriginQueue]int64{}
-			for _, q := range f.Group(name).Queues() {
-				pulled[name][q] = f.Group(name).Next(q)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	copied.Pulled = func(group string, q msha.OriginQueue) int64 { return pulled[group][q] }
 	var out *filter.HandOver
-	err = l.readLost(ctx, unit, others, func(f *filter.Facts) (err error) {
-		out, err = filter.RemainingForced(f, table, moves, info.Groups, copied)
+	err = l.readLost(ctx, unit, others, func(own, lost *filter.Facts) error {
+		ends, err := l.copiedEnds(ctx, unit, originsOf(lost, unit))
+		if err != nil {
+			return err
+		}
+		pulled := func(group string, q msha.OriginQueue) int64 { return own.Group(group).Next(q) }
+		out, err = filter.RemainingForced(lost, table, moves, info.Groups, filter.Copied{Unit: unit, Units: units.Names(), Partial: partial, Ends: ends, Pulled: pulled})
 		return err
 	})
 	return remaining(out, err)

@@ -81,6 +81,14 @@ func runStatus(err error) int {
 	return http.StatusInternalServerError
 }
 
+// lookupStatus is runStatus where what is not found is what the client named.
+func lookupStatus(err error) int {
+	if errors.Is(err, msha.ErrNotFound) {
+		return http.StatusNotFound
+	}
+	return runStatus(err)
+}
+
 func fail(w http.ResponseWriter, status int, task string, err error) {
 	failWith(w, status, Failure{Task: task}, err)
 }
@@ -111,11 +119,7 @@ func document(read func(context.Context) (any, error)) http.HandlerFunc {
 		defer cancel()
 		v, err := read(ctx)
 		if err != nil {
-			status := runStatus(err)
-			if errors.Is(err, msha.ErrNotFound) {
-				status = http.StatusNotFound
-			}
-			fail(w, status, "", err)
+			fail(w, lookupStatus(err), "", err)
 			return
 		}
 		reply(w, http.StatusOK, v)

@@ -71,17 +71,17 @@ func (l *unitLog) read(ctx context.Context, others []string, f func(*filter.Fact
 	return f(l.main.facts)
 }
 
-// readLost is read for the facts of another unit, as far as they were copied here.
-func (l *unitLog) readLost(ctx context.Context, unit string, others []string, f func(*filter.Facts) error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lost[unit] == nil {
-		l.lost[unit] = newFold()
-	}
-	if err := l.update(ctx, l.lost[unit], unit, others); err != nil {
-		return err
-	}
-	return f(l.lost[unit].facts)
+// readLost is read with the facts of another unit beside the own ones, as far as they were copied here.
+func (l *unitLog) readLost(ctx context.Context, unit string, others []string, f func(own, lost *filter.Facts) error) error {
+	return l.read(ctx, others, func(own *filter.Facts) error {
+		if l.lost[unit] == nil {
+			l.lost[unit] = newFold()
+		}
+		if err := l.update(ctx, l.lost[unit], unit, others); err != nil {
+			return err
+		}
+		return f(own, l.lost[unit].facts)
+	})
 }
 
 // fresh folds the logs anew, for somebody who looks at the facts longer than he may hold the others up.

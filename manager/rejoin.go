@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/route"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -40,7 +40,7 @@ func (m *Manager) rejoins(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
-		if table, err := m.tables.Current(ctx); err == nil { // otherwise resume says so
+		if table, err := route.Load(ctx, m.store); err == nil { // it may be old: Rejoin reads anew. A failure is resume's to report
 			for _, unit := range away(table) {
 				if _, already := under.LoadOrStore(unit, true); already {
 					continue
@@ -92,11 +92,7 @@ func (m *Manager) serveRejoin(w http.ResponseWriter, r *http.Request) {
 	}
 	done, err := m.Rejoin(r.Context(), q.Get("unit"), lost)
 	if err != nil {
-		status := runStatus(err)
-		if errors.Is(err, msha.ErrNotFound) {
-			status = http.StatusNotFound
-		}
-		fail(w, status, "", err)
+		fail(w, lookupStatus(err), "", err)
 		return
 	}
 	if done == nil {
