@@ -87,14 +87,8 @@ func (c *managedConsumer) Start() error {
 	if c.state != 0 {
 		return msha.Errorf("agent.consumer", c.member.ClientID, "make a new consumer", "%w", msha.ErrClosed)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	err := c.list(ctx, nil)
-	if err == nil {
-		err = c.Engine.Start()
-	}
-	if err != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // Start may have taken longer than the first one
+	if err := c.Engine.Start(); err != nil { // it lists group and brokers
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		return errors.Join(err, c.leave(ctx))
 	}
