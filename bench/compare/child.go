@@ -86,18 +86,11 @@ func (p *process) start(ctx context.Context) error {
 	p.starts++
 	r := p.role
 	r.Name = p.current()
-	spec, err := json.Marshal(r)
+	proc, err := child.StartSelf(childEnv, r, child.Spec{Name: r.Name, Dir: p.dir, Output: filepath.Join(p.dir, r.Name+".out")})
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	p.proc, err = child.Start(child.Spec{Name: r.Name, Path: self, Dir: p.dir, Env: []string{childEnv + "=" + string(spec)}, Output: filepath.Join(p.dir, r.Name+".out")})
-	if err != nil {
-		return err
-	}
+	p.proc = proc
 	return p.proc.Await(ctx, func(context.Context) bool { return bytes.Contains(p.proc.Tail(), []byte(servingLine)) })
 }
 

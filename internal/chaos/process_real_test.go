@@ -5,7 +5,6 @@ package chaos
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,16 +35,8 @@ func (p *process) start() error {
 	p.starts++
 	r := p.role
 	r.Name = p.current()
-	spec, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	output := filepath.Join(p.dir, r.Name+".out")
-	proc, err := child.Start(child.Spec{Name: r.Name, Path: self, Dir: p.dir, Env: []string{childEnv + "=" + string(spec)}, Output: output})
+	proc, err := child.StartSelf(childEnv, r, child.Spec{Name: r.Name, Dir: p.dir, Output: output})
 	if err != nil {
 		return err
 	}

@@ -26,18 +26,9 @@ func (w *world) produce() (stop func()) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	var wg sync.WaitGroup
 	for _, unit := range w.names {
-		u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: quiet})
-		require.NoError(w, err)
-		// One attempt: one that client-go repeats may store a message twice, under two identities.
-		p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(0))
-		require.NoError(w, err)
-		require.NoError(w, p.Start())
-		w.Cleanup(func() { require.NoError(w, u.Close(context.WithoutCancel(w.ctx))) })
-		j, err := Create(w.journals, unit+".producer")
-		require.NoError(w, err)
-		w.Cleanup(func() { require.NoError(w, j.Close()) })
+		p := w.producer(unit)
 		for n := range senders {
-			wg.Go(func() { w.send(ctx, p, j, fmt.Sprintf("%s/%d", unit, n), n) })
+			wg.Go(func() { w.sendAll(ctx, p, fmt.Sprintf("%s/%d", unit, n), n) })
 		}
 	}
 	return func() {
@@ -51,8 +42,8 @@ const bodyOf = "body of "
 
 func keyOf(body []byte) string { return strings.TrimPrefix(string(body), bodyOf) }
 
-// send sends one message after the other.
-func (w *world) send(ctx context.Context, p rocketmq.Producer, j *Journal, name string, n int) {
+// sendAll sends one message after the other.
+func (w *world) sendAll(ctx context.Context, p *journaled, name string, n int) {
 	tick := time.NewTicker(time.Second * senders / time.Duration(*rate))
 	defer tick.Stop()
 	for i := 0; ; i++ {
@@ -61,13 +52,8 @@ func (w *world) send(ctx context.Context, p rocketmq.Producer, j *Journal, name 
 		case <-ctx.Done():
 			return
 		}
-		key, value := fmt.Sprintf("%s/%06d", name, i), values[(i+n)%len(values)]
-		m := primitive.NewMessage(topic, []byte(bodyOf+key)).WithKeys([]string{key})
-		event := Sent
-		if res, err := p.SendSync(tagging.With(w.ctx, value), m); err != nil || res.Status != primitive.SendOK {
-			event = Unsure
-		}
-		if err := j.Write(event, 0, key, value); err != nil {
+		event, err := p.send(fmt.Sprintf("%s/%06d", name, i), values[(i+n)%len(values)])
+		if err != nil {
 			w.fail("%v", err)
 			return
 		}
@@ -75,4 +61,35 @@ func (w *world) send(ctx context.Context, p rocketmq.Producer, j *Journal, name 
 			pause(ctx, 100*time.Millisecond) // a dead broker refuses at once
 		}
 	}
+}
+
+// journaled is a unit's producer that writes down what became of each message.
+type journaled struct {
+	ctx      context.Context
+	producer rocketmq.Producer
+	journal  *Journal
+}
+
+func (w *world) producer(unit string) *journaled {
+	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: quiet})
+	require.NoError(w, err)
+	// One attempt: one that client-go repeats may store a message twice, under two identities.
+	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(0))
+	require.NoError(w, err)
+	require.NoError(w, p.Start())
+	w.Cleanup(func() { require.NoError(w, u.Close(context.WithoutCancel(w.ctx))) })
+	j, err := Create(w.journals, unit+".producer")
+	require.NoError(w, err)
+	w.Cleanup(func() { require.NoError(w, j.Close()) })
+	return &journaled{w.ctx, p, j}
+}
+
+// send sends a message once; the error is the journal's.
+func (p *journaled) send(key, value string) (Event, error) {
+	m := primitive.NewMessage(topic, []byte(bodyOf+key)).WithKeys([]string{key})
+	event := Sent
+	if res, err := p.producer.SendSync(tagging.With(p.ctx, value), m); err != nil || res.Status != primitive.SendOK {
+		event = Unsure
+	}
+	return event, p.journal.Write(event, 0, key, value)
 }

@@ -12,14 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/primitive"
-	"github.com/apache/rocketmq-client-go/v2/producer"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-msha/msha/agent"
 	"github.com/go-msha/msha/internal/realstore"
 	"github.com/go-msha/msha/route"
-	"github.com/go-msha/msha/tagging"
 )
 
 var (
@@ -102,15 +98,7 @@ func TestSiteLost(t *testing.T) {
 
 // sender returns a function that sends messages of a unit, several at a time.
 func (w *world) sender(unit string) func(value string, n int) {
-	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: quiet})
-	require.NoError(w, err)
-	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(0))
-	require.NoError(w, err)
-	require.NoError(w, p.Start())
-	w.Cleanup(func() { require.NoError(w, u.Close(context.WithoutCancel(w.ctx))) })
-	j, err := Create(w.journals, unit+".sender")
-	require.NoError(w, err)
-	w.Cleanup(func() { require.NoError(w, j.Close()) })
+	p := w.producer(unit)
 	var serial int
 	return func(value string, n int) {
 		keys := make(chan string)
@@ -118,12 +106,7 @@ func (w *world) sender(unit string) func(value string, n int) {
 		for range senders {
 			wg.Go(func() {
 				for key := range keys {
-					m := primitive.NewMessage(topic, []byte(bodyOf+key)).WithKeys([]string{key})
-					event := Sent
-					if res, err := p.SendSync(tagging.With(w.ctx, value), m); err != nil || res.Status != primitive.SendOK {
-						event = Unsure
-					}
-					if err := j.Write(event, 0, key, value); err != nil {
+					if _, err := p.send(key, value); err != nil {
 						w.fail("%v", err)
 					}
 				}

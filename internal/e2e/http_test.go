@@ -13,7 +13,14 @@ import (
 // tryMove asks the manager as an operator does.
 func (w *world) tryMove(query string) (status int, answer manager.Answer, failure manager.Failure) {
 	w.Helper()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, w.http.URL+"/switch?"+query, nil)
+	status, failure = w.ask(http.MethodGet, "/switch?"+query, &answer)
+	return status, answer, failure
+}
+
+// ask makes a request to the manager; into gets the answer if there is one.
+func (w *world) ask(method, target string, into any) (status int, failure manager.Failure) {
+	w.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, method, w.http.URL+target, nil)
 	require.NoError(w, err)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(w, err)
@@ -21,9 +28,9 @@ func (w *world) tryMove(query string) (status int, answer manager.Answer, failur
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(w, err)
 	if resp.StatusCode == http.StatusOK {
-		require.NoError(w, json.Unmarshal(body, &answer))
+		require.NoError(w, json.Unmarshal(body, into))
 	} else {
 		require.NoError(w, json.Unmarshal(body, &failure), string(body))
 	}
-	return resp.StatusCode, answer, failure
+	return resp.StatusCode, failure
 }

@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -23,19 +21,8 @@ func (w *world) addRule(rule, owner string) (status int, answer manager.RuleAnsw
 	if owner != "" {
 		q.Set("owner", owner)
 	}
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, w.http.URL+"/rules?"+q.Encode(), nil)
-	require.NoError(w, err)
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(w, err)
-	defer resp.Body.Close() //nolint:errcheck // read only
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(w, err)
-	if resp.StatusCode == http.StatusOK {
-		require.NoError(w, json.Unmarshal(body, &answer))
-	} else {
-		require.NoError(w, json.Unmarshal(body, &failure), string(body))
-	}
-	return resp.StatusCode, answer, failure
+	status, failure = w.ask(http.MethodPost, "/rules?"+q.Encode(), &answer)
+	return status, answer, failure
 }
 
 // added adds a rule and fails the test unless it was; no value may have another owner or term then.
