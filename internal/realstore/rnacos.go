@@ -38,24 +38,35 @@ func StartRnacos(ctx context.Context, o *RnacosOptions) (*Server, error) {
 		return nil, fmt.Errorf("realstore: %w", err)
 	}
 	for attempt := 1; ; attempt++ {
-		s, err := launch(ctx, "rnacos", func(s *Server) error { return opts.build(s, path) })
-		if err != nil || opts.Password == "" {
+		s, err := opts.launch(ctx, path)
+		if err == nil || attempt == rnacosStarts || ctx.Err() != nil {
 			return s, err
-		}
-		if err = opts.awaitUser(ctx, s); err == nil {
-			return s, nil
-		}
-		s.Stop()
-		if attempt == userStarts || ctx.Err() != nil {
-			return nil, fmt.Errorf("realstore: rnacos: %w", err)
 		}
 	}
 }
 
+// launch starts a server on a new folder. One that did not become its own leader in time may never do so on the folder it has: it was
+// killed between the two writes that make it one.
+func (o RnacosOptions) launch(ctx context.Context, path string) (*Server, error) {
+	s, err := launch(ctx, "rnacos", func(s *Server) error { return o.build(s, path) })
+	if err != nil {
+		return nil, err
+	}
+	if o.Password != "" {
+		if err := o.awaitUser(ctx, s); err != nil {
+			s.Stop()
+			return nil, fmt.Errorf("realstore: rnacos: %w", err)
+		}
+	}
+	s.nodes[0].starts = rnacosStarts // from now on its folder is one that it served from
+	return s, nil
+}
+
 const (
-	userStarts = 5 // servers
-	userLogins = 15
-	userPause  = 200 * time.Millisecond
+	rnacosStarts   = 6
+	rnacosPatience = 6 * time.Second
+	userLogins     = 15
+	userPause      = 200 * time.Millisecond
 )
 
 // awaitUser returns once User can log in. The server makes it some time after it serves; if it was not its own leader by then, never.
@@ -118,14 +129,9 @@ func (o RnacosOptions) build(s *Server, path string) error {
 		_, err := call(ctx, nil, http.MethodGet, "http://"+n.addr+"/health", nil)
 		return err == nil && (o.Password != "" || keeps(ctx, n.addr))
 	}
-	n.starts, n.patience = rnacosStarts, rnacosPatience
+	n.patience = rnacosPatience
 	return nil
 }
-
-const (
-	rnacosStarts   = 6
-	rnacosPatience = 5 * time.Second
-)
 
 // keeps reports whether the server gives back what is written. One that was not its own leader when it began to serve says yes to every
 // write and keeps none, for as long as it runs.
