@@ -1,11 +1,25 @@
 package filter
 
-import "github.com/go-msha/msha"
+import (
+	"maps"
+
+	"github.com/go-msha/msha"
+)
+
+// Pulled says for each group how far it has pulled each queue, as far as that is published.
+func (f *Facts) Pulled() map[string]map[msha.OriginQueue]int64 {
+	all := map[string]map[msha.OriginQueue]int64{}
+	for name, g := range f.groups {
+		all[name] = maps.Clone(g.next)
+	}
+	return all
+}
 
 // Progress says how far the groups of the gaining unit are with what was handed over to a term. taken is how many of the messages that the
 // old owner had pulled and left are dealt with: processed, or found to be of another route with the same history. pending is how many
-// of what the gaining unit has pulled are still to be looked at; offline is the same of groups that nobody runs there now.
-func (f *Facts) Progress(k Key, hash string, runs func(group string) bool) (taken, pending, offline int64) {
+// of what the gaining unit has pulled are still to be looked at; offline is the same of groups that nobody runs there now. What
+// was pulled later than upTo says is not pending; nil: nothing was.
+func (f *Facts) Progress(k Key, hash string, upTo map[string]map[msha.OriginQueue]int64, runs func(string) bool) (taken, pending, offline int64) {
 	h := f.handed[handover{k, hash}]
 	if h == nil {
 		return 0, 0, 0
@@ -13,7 +27,11 @@ func (f *Facts) Progress(k Key, hash string, runs func(group string) bool) (take
 	for gq, remaining := range h.spans {
 		g := f.Group(gq.group)
 		rest := remaining.Minus(g.Done(k, gq.queue)).Minus(g.Opens(k, gq.queue))
-		if left := rest.Below(g.Next(gq.queue)).Len(); runs(gq.group) {
+		end := g.Next(gq.queue)
+		if upTo != nil {
+			end = upTo[gq.group][gq.queue]
+		}
+		if left := rest.Below(end).Len(); runs(gq.group) {
 			pending += left
 		} else {
 			offline += left

@@ -136,8 +136,21 @@ func (c *clusters) HandOver(ctx context.Context, unit string, r *switchplan.Rema
 	return err
 }
 
+// Pulled implements switchplan.Facts.
+func (c *clusters) Pulled(ctx context.Context, unit string) (pulled switchplan.Pulled, err error) {
+	l, others, _, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
+		pulled = f.Pulled()
+		return nil
+	})
+	return pulled, err
+}
+
 // Progress implements switchplan.Facts.
-func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move) (p switchplan.Progress, err error) {
+func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move, upTo switchplan.Pulled) (p switchplan.Progress, err error) {
 	l, others, _, err := c.unit(ctx, unit)
 	if err != nil {
 		return p, err
@@ -159,7 +172,7 @@ func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move)
 			if set.Term != m.Term+1 {
 				continue // moved again: what is left is the next switch's
 			}
-			taken, pending, offline := f.Progress(filter.KeyOf(set), set.RemainingHash, runs)
+			taken, pending, offline := f.Progress(filter.KeyOf(set), set.RemainingHash, upTo, runs)
 			p.Pending += pending
 			p.Offline += offline
 			p.TakenOver += taken

@@ -113,6 +113,7 @@ type run struct {
 	table       *msha.Table // the one that holds the fence
 	deadline    time.Time   // of the fence; zero before it
 	waiting     string      // last reason given to the observer
+	committed   uint64      // a version of the table that holds the commit
 	progressed  Progress    // last one told
 	lose        context.CancelCauseFunc
 

@@ -23,24 +23,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is what survives a process: the metastore, the logs and the agents of the units.
 type world struct {
-	mu      sync.Mutex
-	docs    map[string]msha.Document
-	revs    map[string]msha.Revision
-	table   *msha.Table
-	units   *msha.Units
-	roster  msha.Roster
-	clients map[string][]string          // "unit/group" -> client ids
-	acks    map[string]map[string]uint64 // unit -> client id -> version
-	mute    map[string]bool              // clients that do not acknowledge
-	handed  map[string]string            // "unit/set/hash" -> from
-	pending int64
-	lag     map[string]int64 // "from>to"
-	blind   error            // of everything that is counted before a switch
-	down    map[string]error // units whose brokers do not answer
-	noUnits error            // of reading the unit document
-	commits int
-	rejoins int
-	log     strings.Builder
+	mu       sync.Mutex
+	docs     map[string]msha.Document
+	revs     map[string]msha.Revision
+	table    *msha.Table
+	units    *msha.Units
+	roster   msha.Roster
+	clients  map[string][]string          // "unit/group" -> client ids
+	acks     map[string]map[string]uint64 // unit -> client id -> version
+	mute     map[string]bool              // clients that do not acknowledge
+	handed   map[string]string            // "unit/set/hash" -> from
+	pending  int64
+	arriving int64            // what the gaining unit has pulled since the commit, at any time
+	lag      map[string]int64 // "from>to"
+	blind    error            // of everything that is counted before a switch
+	down     map[string]error // units whose brokers do not answer
+	noUnits  error            // of reading the unit document
+	commits  int
+	rejoins  int
+	log      strings.Builder
 
 	repeated int64                    // of every hand-over that is forced or of a unit that is back
 	missing  func(partial bool) error // what a forced hand-over lacks
@@ -151,16 +152,25 @@ func (p *process) Update(ctx context.Context, edit func(*msha.Table) (*msha.Tabl
 			return err
 		}
 		p.table, t = next, next
-		for _, ids := range p.clients { // agents that see the fence acknowledge it
+		for of, ids := range p.clients { // agents that see the table acknowledge it
+			unit, _, _ := strings.Cut(of, "/")
 			for _, id := range ids {
 				if !p.mute[id] {
-					p.acks["unit-2"][id] = next.Version
+					p.knows(unit, id)
 				}
 			}
 		}
 		return nil
 	})
 	return t, err
+}
+
+// knows lets a process acknowledge the table as it is; the lock is held.
+func (w *world) knows(unit, client string) {
+	if w.acks[unit] == nil {
+		w.acks[unit] = map[string]uint64{}
+	}
+	w.acks[unit][client] = w.table.Version
 }
 
 func edited(t *msha.Table, f func(*msha.Table)) *msha.Table {
@@ -327,7 +337,24 @@ func (p *process) HandOver(ctx context.Context, unit string, r *switchplan.Remai
 	})
 }
 
-func (p *process) Progress(ctx context.Context, unit string, moves []msha.Move) (pr switchplan.Progress, err error) {
+func (p *process) Pulled(ctx context.Context, unit string) (pulled switchplan.Pulled, err error) {
+	err = p.do(ctx, func() error {
+		for client, version := range p.acks[unit] {
+			if version < p.table.Version && p.connected(unit, client) {
+				return fmt.Errorf("asked how far %s has pulled before %s acknowledged", unit, client)
+			}
+		}
+		pulled = switchplan.Pulled{"channel": {}}
+		return nil
+	})
+	return pulled, err
+}
+
+func (w *world) connected(unit, client string) bool {
+	return slices.Contains(w.clients[unit+"/channel"], client)
+}
+
+func (p *process) Progress(ctx context.Context, unit string, moves []msha.Move, upTo switchplan.Pulled) (pr switchplan.Progress, err error) {
 	err = p.do(ctx, func() error {
 		for _, m := range moves {
 			if s := p.table.Sets[m.NewSet]; s.Owner != unit || s.Term <= m.Term {
@@ -336,6 +363,9 @@ func (p *process) Progress(ctx context.Context, unit string, moves []msha.Move) 
 		}
 		p.pending = max(0, p.pending-40)
 		pr = switchplan.Progress{Pending: p.pending, TakenOver: 100 - p.pending}
+		if upTo == nil {
+			pr.Pending += p.arriving
+		}
 		return nil
 	})
 	return pr, err

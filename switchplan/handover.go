@@ -87,11 +87,19 @@ func (e *Executor) write(ctx context.Context, remaining *Remaining, units []stri
 }
 
 // takeOver waits until the new owners' agents looked at everything that was handed over, or the time is up: they go on alone.
+//
+// What they pulled before they knew the commit was passed over, and has to be looked at again. What they pull afterwards is new work, of which
+// there may always be some. So the end is where they were when the last of them acknowledged the commit.
 func (r *run) takeOver(ctx context.Context) (string, error) {
 	end := now().Add(r.o.TakeOverTimeout)
+	upTo := map[string]Pulled{} // by gaining unit
 	for {
-		sum, err := r.progress(ctx)
-		if err == nil {
+		waiting, err := r.acknowledged(ctx, upTo)
+		if len(waiting) > 0 {
+			r.wait(TakeOver, "not acknowledged by "+list(waiting))
+		}
+		sum, failed := r.progress(ctx, upTo)
+		if err = errors.Join(err, failed); err == nil {
 			r.report.TakenOver, r.report.Pending = sum.TakenOver, sum.Pending
 			r.report.PossiblyRepeated, r.report.Unknown = sum.PossiblyRepeated+r.order.Repeated, sum.Unknown
 			r.o.Observer.TakeOver(r.order.ID, sum)
@@ -99,10 +107,11 @@ func (r *run) takeOver(ctx context.Context) (string, error) {
 				r.progressed = sum
 				r.tell(Event{Kind: EventProgress, Phase: TakeOver, Progress: &sum})
 			}
-			if sum.Pending == 0 && sum.Offline > 0 {
+			switch {
+			case len(waiting) > 0 || sum.Pending > 0:
+			case sum.Offline > 0:
 				return fmt.Sprintf("%d messages wait for groups that nobody consumes in the gaining unit", sum.Offline), nil
-			}
-			if sum.Pending == 0 {
+			default:
 				return "", nil
 			}
 		}
@@ -110,7 +119,11 @@ func (r *run) takeOver(ctx context.Context) (string, error) {
 			if err != nil {
 				return "", msha.Errorf("switch."+TakeOver, r.order.ID, "the routes have moved; only the counts are missing", "%w", err)
 			}
-			return fmt.Sprintf("%d messages pending when the report was made", sum.Pending), nil
+			note := fmt.Sprintf("%d messages pending when the report was made", sum.Pending)
+			if len(waiting) > 0 {
+				note += "; not acknowledged by " + list(waiting)
+			}
+			return note, nil
 		}
 		if err := r.sleep(ctx); err != nil {
 			return "", err
@@ -118,13 +131,47 @@ func (r *run) takeOver(ctx context.Context) (string, error) {
 	}
 }
 
-func (r *run) progress(ctx context.Context) (sum Progress, err error) {
+// acknowledged notes how far gaining units have pulled, once all their processes have acknowledged the commit. It returns those that have not.
+// One that no broker lists holds nothing up: its queues go to others, who know the commit.
+func (r *run) acknowledged(ctx context.Context, upTo map[string]Pulled) (waiting []string, err error) {
+	if r.committed == 0 {
+		t, err := r.o.Tables.Current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.committed = t.Version
+	}
+	for _, unit := range gainers(&r.order.Plan) {
+		if upTo[unit] != nil {
+			continue
+		}
+		s, err := r.look(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		before := len(waiting)
+		for _, m := range s.members {
+			if _, absent := r.absent[sessionOf(m)]; !absent && s.acks[m.ClientID] < r.committed {
+				waiting = append(waiting, m.ClientID)
+			}
+		}
+		if len(waiting) > before {
+			continue
+		}
+		if upTo[unit], err = r.o.Facts.Pulled(ctx, unit); err != nil {
+			return nil, err
+		}
+	}
+	return waiting, nil
+}
+
+func (r *run) progress(ctx context.Context, upTo map[string]Pulled) (sum Progress, err error) {
 	byUnit := map[string][]msha.Move{}
 	for _, m := range r.order.Plan.Moves {
 		byUnit[m.To] = append(byUnit[m.To], m)
 	}
 	for _, unit := range slices.Sorted(maps.Keys(byUnit)) {
-		p, err := r.o.Facts.Progress(ctx, unit, byUnit[unit])
+		p, err := r.o.Facts.Progress(ctx, unit, byUnit[unit], upTo[unit])
 		if err != nil {
 			return sum, err
 		}

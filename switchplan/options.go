@@ -70,8 +70,11 @@ type Facts interface {
 	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they
 	// were made now. All moves have From == unit; table holds no fence of theirs. ErrMissingFacts if what remains cannot be told.
 	Outlook(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) ([]Outlook, error)
-	// Progress reads the log of the gaining unit and says how far its agents are with what was handed over.
-	Progress(ctx context.Context, unit string, moves []msha.Move) (Progress, error)
+	// Pulled reads the log of a unit and says how far its groups have pulled.
+	Pulled(ctx context.Context, unit string) (Pulled, error)
+	// Progress reads the log of the gaining unit and says how far its agents are with what was handed over. What they pulled later than upTo
+	// says is not pending; nil: nothing was.
+	Progress(ctx context.Context, unit string, moves []msha.Move, upTo Pulled) (Progress, error)
 }
 
 // Remaining is what one losing unit hands over. It is opaque to this package apart from the hashes.
@@ -80,6 +83,9 @@ type Remaining struct {
 	Repeated int64             // of it, at most so many messages may have been processed already
 	Facts    any
 }
+
+// Pulled is for each group the first offset of each queue that it has not pulled.
+type Pulled map[string]map[msha.OriginQueue]int64
 
 // Progress is how far a take-over is.
 type Progress struct {

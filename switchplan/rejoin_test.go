@@ -46,7 +46,7 @@ func (w *world) do(f func()) {
 func (w *world) acknowledge(clients ...string) {
 	w.do(func() {
 		for _, id := range clients {
-			w.acks["unit-2"][id] = w.table.Version
+			w.knows("unit-2", id)
 		}
 	})
 }
