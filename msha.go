@@ -159,6 +159,16 @@ type SwitchRequest struct {
 	Deadline       time.Duration `json:"deadline,omitempty"` // of the fence; 0: 10 s. Anyone may reopen the routes after it
 	Override       []string      `json:"override,omitempty"` // guards, by name, that must not refuse it; recorded
 	By             string        `json:"by,omitempty"`       // who asks; recorded
+	Replay         *Replay       `json:"replay,omitempty"`   // instead of moving: the routes stay, and their owners process messages once more
+}
+
+// Replay is what the owner of routes processes once more, under a new term: messages of the routes that were stored in a span of time, by the
+// clock of the broker that each was first stored at. What a group has not processed yet it processes in any case.
+type Replay struct {
+	Group  string    `json:"group"`
+	Topics []string  `json:"topics,omitempty"` // home topics; none: all that the group consumes
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: all that was stored since
 }
 
 // View is what a planner may look at.

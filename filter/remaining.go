@@ -14,7 +14,8 @@ type HandOver struct {
 	Hashes  map[string]string // by set
 	Count   int64             // messages the losing unit had pulled and left, all groups together
 	// Repeated bounds the messages that are processed twice: in a forced hand-over what the losing unit may have processed without anybody
-	// knowing, in one for a unit that is back what it had dealt with in fact. Messages of other routes may be among them.
+	// knowing, in one for a unit that is back what it had dealt with in fact, in a replay what was asked for. Messages of other routes may be
+	// among them.
 	Repeated int64
 }
 
@@ -27,7 +28,7 @@ type HandOver struct {
 //
 // ErrMissingFacts if a listed group has no facts, or if the hand-over that the ending term began with is not complete.
 func RemainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed []string) (*HandOver, error) {
-	return remainingAfter(facts, table, moves, listed, nil)
+	return remainingAfter(facts, table, moves, listed, nil, nil)
 }
 
 // Copied is what a gaining unit has of a unit that is not asked.
@@ -54,10 +55,10 @@ func (c *Copied) misses(listed []string, group string, q msha.OriginQueue) bool 
 // log and the copies of others applied as copies. What the losing unit has not copied yet is held back: it may have processed it, and its
 // log that says so is not there. RemainingRejoined gives it out once the unit is back.
 func RemainingForced(facts *Facts, table *msha.Table, moves []msha.Move, listed []string, copied Copied) (*HandOver, error) {
-	return remainingAfter(facts, table, moves, listed, &copied)
+	return remainingAfter(facts, table, moves, listed, &copied, nil)
 }
 
-func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed []string, copied *Copied) (*HandOver, error) {
+func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed []string, copied *Copied, again *Again) (*HandOver, error) {
 	groups := facts.Groups()
 	if copied.partial() {
 		listed = nil
@@ -95,6 +96,7 @@ func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed [
 				if copied != nil {
 					out.Repeated += p.cutTo(copied)
 				}
+				out.Repeated += again.add(g, &p)
 				out.Count += p.left.Below(p.pulled).Len()
 				next.parts = append(next.parts, p)
 			}

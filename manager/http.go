@@ -31,6 +31,7 @@ func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /switch", m.serveSwitch)
 	mux.HandleFunc("POST /switch", m.serveSwitch)
+	mux.HandleFunc("POST /replay", m.serveReplay)
 	mux.HandleFunc("POST /rejoin", m.serveRejoin)
 	mux.HandleFunc("POST /rules", m.serveRule(true))
 	mux.HandleFunc("DELETE /rules", m.serveRule(false))

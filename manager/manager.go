@@ -204,6 +204,7 @@ func (m *Manager) guarded(ctx context.Context, make func(context.Context) (*msha
 		return report, planStatus(err), err
 	}
 	report, err = m.executor.Run(ctx, plan)
+	status = runStatus(err)
 	switch {
 	case err == nil:
 		outcome = "done"
@@ -212,7 +213,10 @@ func (m *Manager) guarded(ctx context.Context, make func(context.Context) (*msha
 	case len(report.Phases) > 0:
 		outcome = "failed"
 	}
-	return report, runStatus(err), err
+	if plan.Request.Replay != nil && errors.Is(err, msha.ErrInvalid) {
+		status = http.StatusBadRequest // no facts of the group that the client named
+	}
+	return report, status, err
 }
 
 func (m *Manager) plan(ctx context.Context, req msha.SwitchRequest) (*msha.Plan, error) {

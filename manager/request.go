@@ -14,6 +14,11 @@ import (
 
 func (m *Manager) serveSwitch(w http.ResponseWriter, r *http.Request) {
 	req, dryRun, err := parseRequest(r.URL.Query())
+	m.answer(w, r, req, dryRun, err)
+}
+
+// answer runs a request, or makes a dry run of it.
+func (m *Manager) answer(w http.ResponseWriter, r *http.Request, req msha.SwitchRequest, dryRun bool, err error) {
 	if err == nil {
 		req.By, err = m.who(r)
 	}

@@ -133,7 +133,15 @@ func (r *run) check(ctx context.Context) (string, error) {
 	if plan.Request.Forced {
 		return "forced: nobody in " + list(losers(plan)) + " is asked", nil
 	}
-	return "", r.until(ctx, Check, func(s *sighting) (waiting []string) {
+	note := ""
+	if plan.Request.Replay != nil { // whether it can be done at all is better known before the fence
+		n, err := r.again(ctx, plan, t)
+		if err != nil {
+			return "", err
+		}
+		note = fmt.Sprintf("at most %d messages once more", n)
+	}
+	return note, r.until(ctx, Check, func(s *sighting) (waiting []string) {
 		for _, m := range s.members {
 			if _, absent := r.absent[sessionOf(m)]; absent && !r.gone(m) {
 				waiting = append(waiting, m.ClientID+" is not connected; its gate closes within "+r.o.GateWindow.String())

@@ -33,6 +33,7 @@ type Forecast struct {
 	Allowed  []ClientForecast `json:"allowed,omitempty"`  // the same, of groups that the request allows
 	Others   []OtherGroup     `json:"others,omitempty"`   // unmanaged groups of the losing units: nobody routes their messages
 	Lag      []Lag            `json:"lag"`                // of the copies towards the gaining units
+	Again    int64            `json:"again,omitempty"`    // a replay: so many messages would be processed once more, at most
 	Guards   []GuardHit       `json:"guards,omitempty"`   // what guards say
 	Problems []string         `json:"problems,omitempty"` // what else would make the switch fail, or could not be found out
 }
@@ -84,6 +85,9 @@ func (f *Forecast) String() string {
 		for _, g := range m.Groups {
 			fmt.Fprintf(&b, "  group %s: %d pending, %d retrying, %s not read yet; %d agents in %s\n", g.Group, g.Pending, g.Retrying, count(g.Backlog), g.Agents, m.To)
 		}
+	}
+	if f.Again > 0 {
+		fmt.Fprintf(&b, "replay: at most %d messages once more\n", f.Again)
 	}
 	for _, m := range f.Confirm {
 		wait := "connected"
@@ -151,6 +155,12 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 		f.Problems = append(f.Problems, s.pendingErr.Error())
 	}
 	f.Moves = forecastMoves(plan, s, outlooks)
+	if plan.Request.Replay != nil {
+		if f.Again, err = e.again(ctx, plan, s.table); err != nil {
+			blocked = true
+			f.Problems = append(f.Problems, err.Error())
+		}
+	}
 	asked := losers(plan)
 	if plan.Request.Forced {
 		asked = nil

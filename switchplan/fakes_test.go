@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -302,6 +303,17 @@ func (p *process) RemainingForced(ctx context.Context, unit, to string, t *msha.
 			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s forced after %d", m.NewSet, m.Term)
 		}
 		r.Repeated = p.repeated
+		return nil
+	})
+}
+
+func (p *process) RemainingAgain(ctx context.Context, unit string, t *msha.Table, moves []msha.Move, replay *msha.Replay) (*switchplan.Remaining, error) {
+	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: unit}
+	return r, p.do(ctx, func() error {
+		for _, m := range moves {
+			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s after %d with %s since %s", m.NewSet, m.Term, replay.Group, replay.Since.UTC().Format(time.TimeOnly))
+		}
+		r.Repeated = 42
 		return nil
 	})
 }

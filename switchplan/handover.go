@@ -45,7 +45,10 @@ func (r *run) handOver(ctx context.Context) error {
 
 // remaining is what moves between two units leave. A forced switch waits for copies that are still on their way from a third unit.
 func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) (*Remaining, error) {
-	if !r.order.Plan.Request.Forced {
+	switch req := r.order.Plan.Request; {
+	case req.Replay != nil:
+		return r.o.Facts.RemainingAgain(ctx, from, r.table, part, req.Replay)
+	case !req.Forced:
 		return r.o.Facts.Remaining(ctx, from, r.table, part)
 	}
 	partial := slices.Contains(r.order.Plan.Request.Override, GuardFacts)
@@ -69,7 +72,7 @@ func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) 
 
 // witnesses are the units whose logs get a hand-over.
 func (r *run) witnesses(from, to string) []string {
-	if r.order.Plan.Request.Forced {
+	if r.order.Plan.Request.Forced || to == from {
 		return []string{to}
 	}
 	return []string{to, from}

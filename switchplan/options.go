@@ -65,6 +65,9 @@ type Facts interface {
 	// RemainingRejoined computes what sets have to process that a unit lost by force, now that it is back and its processes have acknowledged
 	// it. All sets are owned by owner. With lost, the unit is not asked: its log is gone, and what owner has of it must do.
 	RemainingRejoined(ctx context.Context, owner, unit string, table *msha.Table, sets []string, lost bool) (*Remaining, error)
+	// RemainingAgain is Remaining for terms that stay in their unit and begin with a replay. Without a fence in the table it says what a
+	// replay would do now. ErrInvalid if the group has no facts there.
+	RemainingAgain(ctx context.Context, unit string, table *msha.Table, moves []msha.Move, replay *msha.Replay) (*Remaining, error)
 	// HandOver appends what remains to the log of a unit on every broker. Repeating it changes nothing.
 	HandOver(ctx context.Context, unit string, r *Remaining) error
 	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they

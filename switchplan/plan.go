@@ -82,10 +82,14 @@ func planProblems(plan *msha.Plan) (problems []string) {
 			add("override %q: the guards are %s", name, strings.Join(guardNames, ", "))
 		}
 	}
+	problems = append(problems, replayProblems(&plan.Request)...)
 	taken := map[string]bool{}
 	for i, m := range plan.Moves {
-		if m.Set == "" || m.NewSet == "" || m.From == "" || m.To == "" || m.From == m.To || m.Term == 0 {
-			add("move %d: needs set, new set, term and two different units", i)
+		if m.Set == "" || m.NewSet == "" || m.From == "" || m.To == "" || m.Term == 0 {
+			add("move %d: needs set, new set, term and units", i)
+		}
+		if stays := m.From == m.To; stays != (plan.Request.Replay != nil) {
+			add("move %d: needs two different units; in a replay the same", i)
 		}
 		if m.Whole != (m.Set == m.NewSet) || !m.Whole && len(m.Values) == 0 {
 			add("move %d: a whole set keeps its id; a part has values and a new id", i)

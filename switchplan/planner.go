@@ -50,7 +50,12 @@ func (p *Planner) Plan(_ context.Context, req msha.SwitchRequest, view msha.View
 	if err != nil {
 		return nil, err
 	}
-	to, err := target(req, view, picked)
+	var to string
+	if req.Replay == nil {
+		to, err = target(req, view, picked)
+	} else {
+		err = replayable(req, picked)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +194,7 @@ func target(req msha.SwitchRequest, view msha.View, picked []picked) (string, er
 	return "", invalid(owner, "name the gaining unit with to", "the owner is not a live unit")
 }
 
-// moves leaves out what already is where it should be.
+// moves leaves out what already is where it should be; without a target everything stays, under a new term.
 func moves(planID string, picked []picked, to string, table *msha.Table) ([]msha.Move, error) {
 	var out []msha.Move
 	short := strings.ReplaceAll(planID, "-", "")
@@ -198,10 +203,13 @@ func moves(planID string, picked []picked, to string, table *msha.Table) ([]msha
 		if p.set.State == msha.SetFenced {
 			return nil, msha.Errorf(opPlan, "route set "+p.set.ID, "wait until it ends, then try again", "%w: in switch %s", msha.ErrBusy, p.set.Switch)
 		}
-		if p.set.Owner == to {
-			continue
-		}
 		m := msha.Move{Set: p.set.ID, NewSet: p.set.ID, Values: p.values, Whole: p.whole, From: p.set.Owner, To: to, Term: p.set.Term}
+		switch to {
+		case p.set.Owner:
+			continue
+		case "":
+			m.To = p.set.Owner
+		}
 		if !p.whole {
 			m.NewSet = fmt.Sprintf("s-%s-%d", short, len(out)+1)
 			if _, taken := table.Sets[m.NewSet]; taken {

@@ -27,7 +27,7 @@ type Lag struct {
 
 // noteMoved remembers that an order has moved its routes, since this process first saw it: clocks of machines do not compare.
 func (e *Executor) noteMoved(o *Order) {
-	if e.o.Guards.MinInterval <= 0 || o.State != StateCommitted && o.State != StateDone {
+	if e.o.Guards.MinInterval <= 0 || o.Plan.Request.Replay != nil || o.State != StateCommitted && o.State != StateDone {
 		return
 	}
 	e.mu.Lock()
@@ -45,6 +45,9 @@ type movedOrder struct {
 
 // recent are the orders that moved a route of the plan.
 func (e *Executor) recent(plan *msha.Plan, orders *Orders) (out []movedBefore) {
+	if plan.Request.Replay != nil {
+		return nil // it moves nothing
+	}
 	for i := range orders.Orders {
 		e.noteMoved(&orders.Orders[i])
 	}
@@ -86,6 +89,9 @@ func (e *Executor) situation(ctx context.Context, plan *msha.Plan, everything bo
 	}
 	if plan.Request.Forced { // nothing can be asked of the losing units
 		s.healthy = e.healthy(ctx, plan, s.units, roster)
+		return s, nil, ctx.Err()
+	}
+	if plan.Request.Replay != nil { // nothing leaves its unit
 		return s, nil, ctx.Err()
 	}
 	if everything || e.o.Guards.MaxLag > 0 {

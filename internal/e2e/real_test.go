@@ -64,3 +64,4 @@ func TestStuckOnRealRocketMQ(t *testing.T)           { stuck(t, onReal) }
 func TestIsolatedOnRealRocketMQ(t *testing.T)        { isolated(t, onReal) }
 func TestStrictIsolatedOnRealRocketMQ(t *testing.T)  { strictIsolated(t, onReal) }
 func TestHundredSwitchesOnRealRocketMQ(t *testing.T) { hundred(t, onReal) }
+func TestReplayOnRealRocketMQ(t *testing.T)          { replay(t, onReal) }
