@@ -32,6 +32,7 @@ func (e *Engine) snapshotLoop() {
 func (e *Engine) snapshots() map[string][]filter.Record {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	past := filter.Past(e.table)
 	out := map[string][]filter.Record{}
 	for q, h := range e.queues {
 		if h.home != "" || !h.open || h.dropped || q.ID != 0 {
@@ -39,7 +40,7 @@ func (e *Engine) snapshots() map[string][]filter.Record {
 		}
 		for _, l := range e.logs {
 			if l.own && l.queue.Broker == q.Broker && l.next > 0 {
-				out[q.Broker] = e.tracker.Facts().Snapshot(q.Broker, l.next-1)
+				out[q.Broker] = e.tracker.Facts().Snapshot(q.Broker, l.next-1, past)
 			}
 		}
 	}

@@ -119,7 +119,7 @@ func TestFoldDoesNotDependOnHowItIsRead(t *testing.T) {
 
 		prefix := NewFacts()
 		fold(t, prefix, log[:cut], 0)
-		snapshot := prefix.Group("g").Snapshot("b", int64(cut-1))
+		snapshot := prefix.Group("g").Snapshot("b", int64(cut-1), nil)
 
 		first := NewFacts()
 		fold(t, first, [][]Record{snapshot}, 0)
@@ -142,7 +142,7 @@ func TestSnapshotIsCutIntoBodies(t *testing.T) {
 	f.Apply("other", Record{Kind: Done, Group: "g", Set: "s", Term: 1, Queue: copyQueue, Spans: Range(0, 1)})
 	g := f.Group("g")
 	again := NewFacts()
-	for i, r := range g.Snapshot("b", 1) {
+	for i, r := range g.Snapshot("b", 1, nil) {
 		body := EncodeRecords([]Record{r})
 		require.Less(t, len(body), 4<<20)
 		require.Equal(t, i, r.Chunk)
@@ -150,4 +150,58 @@ func TestSnapshotIsCutIntoBodies(t *testing.T) {
 	}
 	require.True(t, g.Done(firstTerm, homeQueue).Equal(again.Group("g").Done(firstTerm, homeQueue)))
 	require.Empty(t, again.Group("g").Done(firstTerm, copyQueue), "another broker's log has its own snapshot")
+}
+
+// A route moves to and fro a thousand times: a snapshot stays as small as after the first times, and says the same of what is still asked.
+func TestSnapshotLeavesPastTermsOut(t *testing.T) {
+	f := NewFacts()
+	f.Apply("b", Record{Kind: Baseline, Group: "g", Queue: homeQueue})
+	at, hash := int64(1), ""
+	apply := func(r Record) {
+		r.LogOffset = at
+		at++
+		f.Apply("b", r)
+	}
+	sizes := map[uint64]int{}
+	var state msha.RouteSet
+	const away, moves = 7, 1000
+	for term := uint64(1); term <= moves; term++ {
+		off := int64(term) * 10
+		apply(Record{Kind: Done, Group: "g", Set: "s", Term: term, Queue: homeQueue, Spans: Range(off, off+5), Next: off + 10})
+		apply(Record{Kind: Open, Group: "g", Set: "s", Term: term, Queue: homeQueue, Offset: off + 5, Number: fmt.Sprint("n", term), Writer: "w", Client: "c", Attempt: 1})
+		state = msha.RouteSet{ID: "s", Owner: "unit-1", Term: term, State: msha.SetOpen, RemainingHash: hash}
+		if term > away {
+			state.Forced = []msha.ForcedTerm{{Unit: "unit-2", Set: "s", Term: away}}
+		}
+		now := &msha.Table{Version: term, Sets: map[string]msha.RouteSet{"s": state}}
+		for _, r := range f.Group("g").Snapshot("b", at-1, Past(now.Index())) {
+			sizes[term] += len(EncodeRecords([]Record{r}))
+		}
+		fenced, move := moving("unit-1", "unit-2", term, hash)
+		next, err := RemainingAfter(f, fenced, move, nil)
+		require.NoError(t, err)
+		hash = next.Hashes["s"]
+		for _, r := range next.Records {
+			apply(r)
+		}
+	}
+	require.Less(t, sizes[moves], 2*sizes[away+3]+64*moves, "the spans of what was left grow, nothing else does")
+
+	last := Key{"s", moves}
+	part := msha.RouteSet{ID: "p", Parent: "s", Owner: "unit-1", Term: 500, State: msha.SetOpen}
+	past := Past((&msha.Table{Version: 1, Sets: map[string]msha.RouteSet{"s": state, "p": part}}).Index())
+	again := NewFacts()
+	for _, r := range f.Group("g").Snapshot("b", at-1, past) {
+		again.Apply("b", r)
+	}
+	for _, k := range []Key{last, {"s", away}, {"s", 500}, {"s", moves + 1}} {
+		require.Equal(t, f.Group("g").Done(k, homeQueue), again.Group("g").Done(k, homeQueue), k)
+	}
+	want, ok := f.Group("g").Remaining(last, state.RemainingHash, homeQueue)
+	require.True(t, ok)
+	got, ok := again.Group("g").Remaining(last, state.RemainingHash, homeQueue)
+	require.True(t, ok)
+	require.Equal(t, want, got)
+	require.Empty(t, again.Group("g").Done(Key{"s", 499}, homeQueue))
+	require.EqualValues(t, moves*10+10, again.Group("g").Next(homeQueue))
 }

@@ -613,7 +613,7 @@ func TestSnapshotsAndBodiesCarryWhatIsHeldBack(t *testing.T) {
 	more(owner, other)
 	again, decoded := NewFacts(), NewFacts()
 	for _, name := range owner.Groups() {
-		rs := owner.Group(name).Snapshot("b", 1000)
+		rs := owner.Group(name).Snapshot("b", 1000, nil)
 		more(again, rs...)
 		body, err := DecodeLog(EncodeRecords(rs), 7)
 		require.NoError(t, err)
@@ -633,7 +633,7 @@ func TestSnapshotsAndBodiesCarryWhatIsHeldBack(t *testing.T) {
 	// A copy of the log gives the same to others.
 	copied := NewFacts()
 	for _, name := range owner.Groups() {
-		for _, r := range owner.Group(name).Snapshot("b", 1000) {
+		for _, r := range owner.Group(name).Snapshot("b", 1000, nil) {
 			copied.ApplyHandOver(r)
 			copied.ApplyCopy(r)
 		}

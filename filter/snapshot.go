@@ -17,9 +17,14 @@ const maxSnapshot = 3 << 20
 //
 // Of a message that is not Done the last Open is kept, live or ended: it counts the attempts. Copies with numbers that a reader of the
 // snapshot does not find are of the past.
-func (g *GroupFacts) Snapshot(log string, logOffset int64) []Record {
+//
+// Terms that are past are left out; nil: none is.
+func (g *GroupFacts) Snapshot(log string, logOffset int64, past func(Key) bool) []Record {
+	if past == nil {
+		past = func(Key) bool { return false }
+	}
 	var out []Record
-	for _, rs := range cut(g.records(log), maxSnapshot) {
+	for _, rs := range cut(g.records(log, past), maxSnapshot) {
 		out = append(out, Record{Kind: Snapshot, Group: g.name, LogOffset: logOffset, Chunk: len(out), Records: rs})
 	}
 	for i := range out {
@@ -28,11 +33,28 @@ func (g *GroupFacts) Snapshot(log string, logOffset int64) []Record {
 	return out
 }
 
+// Past tells, by a table, of which terms the facts matter to nobody any more: a later one has begun with what they had left, and no unit that
+// was away in them is still to rejoin. An older table knows fewer of them, but never another one.
+func Past(t *msha.Table) func(Key) bool {
+	needed, newest := map[Key]bool{}, map[string]uint64{}
+	for _, set := range t.Sets {
+		k := KeyOf(set)
+		needed[k] = true
+		newest[k.Set] = max(newest[k.Set], k.Term)
+		for _, lost := range set.Forced {
+			needed[Key{lost.Set, lost.Term}] = true
+		}
+	}
+	return func(k Key) bool { return k.Term < newest[k.Set] && !needed[k] }
+}
+
 // records lists the facts of one log in a stable order.
-func (g *GroupFacts) records(log string) []Record {
+func (g *GroupFacts) records(log string, past func(Key) bool) []Record {
 	var rs []Record
 	for name, h := range g.handed {
-		rs = append(rs, h.recordsOf(name, g.name)...)
+		if !past(name.Key) {
+			rs = append(rs, h.recordsOf(name, g.name)...)
+		}
 	}
 	for _, q := range slices.SortedFunc(maps.Keys(g.logs), compareQueues) {
 		if g.logs[q] != log {
@@ -46,7 +68,7 @@ func (g *GroupFacts) records(log string) []Record {
 		}
 	}
 	for tq, done := range g.done {
-		if g.logs[tq.queue] != log {
+		if g.logs[tq.queue] != log || past(tq.Key) {
 			continue
 		}
 		for _, spans := range done.pieces(maxSpans) {
@@ -54,7 +76,7 @@ func (g *GroupFacts) records(log string) []Record {
 		}
 	}
 	for tq, byOffset := range g.retries {
-		if g.logs[tq.queue] != log {
+		if g.logs[tq.queue] != log || past(tq.Key) {
 			continue
 		}
 		for _, h := range byOffset {
