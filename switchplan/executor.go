@@ -102,6 +102,7 @@ type run struct {
 	*Executor
 	absent      map[session]time.Time // roster members no broker lists, since when without a break
 	looked      bool                  // the last look succeeded
+	folded      bool                  // the last attempt to take a unit back has read its log
 	marked      uint64                // what the log of a unit that rejoins was marked with
 	undone      []string              // steps already compensated
 	steps       []msha.Step

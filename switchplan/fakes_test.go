@@ -45,7 +45,7 @@ type world struct {
 	log      strings.Builder
 
 	repeated int64                    // of every hand-over that is forced or of a unit that is back
-	missing  func(partial bool) error // what a forced hand-over lacks
+	missing  func(partial bool) error // what a forced hand-over, or one for a unit that is back, lacks
 	asked    []string                 // what was asked of a losing unit, or of copies of its log
 }
 
@@ -326,6 +326,11 @@ func (p *process) RemainingRejoined(ctx context.Context, owner, unit string, t *
 	return r, p.do(ctx, func() error {
 		if !lost {
 			if err := p.asks("remaining", unit); err != nil {
+				return err
+			}
+		}
+		if p.missing != nil {
+			if err := p.missing(lost); err != nil {
 				return err
 			}
 		}

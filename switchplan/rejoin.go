@@ -32,8 +32,9 @@ func (e *Executor) Rejoin(ctx context.Context, unit string, lost bool) (*Rejoine
 	r := &run{Executor: e, absent: map[session]time.Time{}, order: Order{ID: "rejoin of " + unit, Plan: msha.Plan{Moves: []msha.Move{{From: unit}}}}}
 	var terms []msha.ForcedTerm // that the version asked for stands for
 	var reason error            // of the last attempt that had the time to say one
+	pause := rejoinPoll
 	for {
-		r.looked = false
+		r.looked, r.folded = false, false
 		done, err := r.rejoin(ctx, unit, lost, &terms)
 		if !r.looked { // time passes in which processes may come and go unseen
 			clear(r.absent)
@@ -53,14 +54,17 @@ func (e *Executor) Rejoin(ctx context.Context, unit string, lost bool) (*Rejoine
 		}
 		reason = err
 		r.wait("rejoin", unit+": "+err.Error())
-		if err := e.sleepFor(ctx, max(e.o.Poll, rejoinPoll)); err != nil {
+		if err := e.sleepFor(ctx, max(e.o.Poll, pause)); err != nil {
 			return nil, errors.Join(err, reason)
+		}
+		if pause = min(2*pause, lastRejoinPause); !r.folded {
+			pause = rejoinPoll
 		}
 	}
 }
 
-// rejoinPoll is how often a unit that is away is looked at.
-const rejoinPoll = 100 * time.Millisecond
+// rejoinPoll is how often a unit that is away is looked at. Attempts that read whole logs and fail, because copies are missing, come less often.
+const rejoinPoll, lastRejoinPause = 100 * time.Millisecond, 3 * time.Second
 
 // rejoin is one attempt.
 func (r *run) rejoin(ctx context.Context, unit string, lost bool, terms *[]msha.ForcedTerm) (*Rejoined, error) {
@@ -101,6 +105,7 @@ func (r *run) rejoin(ctx context.Context, unit string, lost bool, terms *[]msha.
 	}
 	hashes := map[string]string{}
 	for _, owner := range slices.Sorted(maps.Keys(byOwner)) {
+		r.folded = true
 		remaining, err := r.o.Facts.RemainingRejoined(ctx, owner, unit, t, byOwner[owner], lost)
 		if err != nil {
 			return nil, err

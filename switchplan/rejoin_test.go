@@ -3,6 +3,7 @@ package switchplan_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -199,6 +200,28 @@ func TestAUnitThatDoesNotAnswerIsWaitedFor(t *testing.T) {
 			w.down = nil
 		})
 		r.ends(t)
+	})
+}
+
+// Each attempt to compute what remains reads whole logs: while copies are missing they come a few seconds apart.
+func TestAUnitWhoseFactsAreMissingIsNotAskedAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := awayWorld()
+		w.acknowledge("c1", "c2")
+		w.missing = func(bool) error { return fmt.Errorf("%w: of unit-3", msha.ErrMissingFacts) }
+		r := w.rejoin(t, &process{world: w})
+		r.waits(t, time.Hour, "missing facts: of unit-3")
+		w.do(func() {
+			asked := 0
+			for _, what := range w.asked {
+				if what == "remaining unit-2" {
+					asked++
+				}
+			}
+			require.Less(t, asked, 3600/3+10)
+			w.missing = nil
+		})
+		require.Less(t, r.ends(t).Duration, time.Hour+time.Minute)
 	})
 }
 
