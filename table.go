@@ -2,6 +2,7 @@ package msha
 
 import (
 	"hash/fnv"
+	"slices"
 	"sort"
 	"time"
 )
@@ -257,6 +258,26 @@ func (u *Units) Find(name string) (UnitInfo, bool) {
 		}
 	}
 	return UnitInfo{}, false
+}
+
+// With lists a group as managed in a unit, and brokers whose logs hold its facts.
+func (u *Units) With(unit, group string, brokers []string) *Units {
+	add := func(list []string, more ...string) []string {
+		out := slices.Clone(list)
+		for _, name := range slices.Sorted(slices.Values(more)) {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	out := &Units{Units: slices.Clone(u.Units)}
+	for i, info := range out.Units {
+		if info.Name == unit {
+			out.Units[i].Groups, out.Units[i].Brokers = add(info.Groups, group), add(info.Brokers, brokers...)
+		}
+	}
+	return out
 }
 
 // Names lists the unit names in document order.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -155,25 +154,8 @@ func strictIn(r msha.Roster) (n int) {
 // list makes the group one of the unit's managed groups, and the brokers some whose logs hold facts: a switch passes none of them over.
 func (c *managedConsumer) list(ctx context.Context, brokers []string) error {
 	return route.UpdateUnits(ctx, c.unit.store, func(units *msha.Units) (*msha.Units, error) {
-		out := &msha.Units{Units: slices.Clone(units.Units)}
-		for i, info := range out.Units {
-			if info.Name == c.member.Unit {
-				out.Units[i].Groups, out.Units[i].Brokers = with(info.Groups, c.group), with(info.Brokers, brokers...)
-			}
-		}
-		return out, nil
+		return units.With(c.member.Unit, c.group, brokers), nil
 	})
-}
-
-// with is a list with more names, sorted behind those it had.
-func with(list []string, more ...string) []string {
-	out := slices.Clone(list)
-	for _, name := range slices.Sorted(slices.Values(more)) {
-		if !slices.Contains(out, name) {
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 func (c *managedConsumer) leave(ctx context.Context) error {

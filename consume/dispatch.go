@@ -150,6 +150,9 @@ func (e *Engine) park(it *item, d filter.Decision) {
 		it.said = true
 		e.cfg.Logger.Error("message waits: the unit's log does not hold what its route's term began with", "term", d.Key.String(), "id", it.id(), "error", msha.ErrMissingFacts)
 	}
+	if d.Reason == filter.NoBaseline && it.since.IsZero() {
+		it.since = e.cfg.Now()
+	}
 	if it.meta.Retry != "" && !it.fresh && !it.asked {
 		it.asked = true
 		e.stale[it.h.queue.Broker] = append(e.stale[it.h.queue.Broker], it)

@@ -1,6 +1,8 @@
 package consume
 
 import (
+	"time"
+
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 
 	"github.com/go-msha/msha"
@@ -20,9 +22,10 @@ type item struct {
 	dead   bool       // it is in the dead-letter topic
 
 	// Under the engine's lock:
-	asked bool // the log is to be read to its end for it
-	fresh bool // it was
-	said  bool // that its topic is not subscribed
+	asked bool      // the log is to be read to its end for it
+	fresh bool      // it was
+	said  bool      // that its topic is not subscribed
+	since time.Time // it waits for where the group begins in its queue
 }
 
 // itemOf turns a stored message into an item; nil if the group's subscription does not want it, or it has no identity.

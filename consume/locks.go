@@ -27,10 +27,11 @@ type limits struct {
 	margin time.Duration // how much earlier its holder stops to rely on it
 	call   time.Duration // what an answer to a write may take
 	settle time.Duration // how long a restarted broker may take to show all it has stored: its queues are built from its log
+	begin  time.Duration // how long the copy of a record that says where a group begins may take
 }
 
 func defaultLimits() limits {
-	return limits{lock: 60 * time.Second, margin: 10 * time.Second, call: 10 * time.Second, settle: 30 * time.Second}
+	return limits{lock: 60 * time.Second, margin: 10 * time.Second, call: 10 * time.Second, settle: 30 * time.Second, begin: 10 * time.Second}
 }
 
 func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group }

@@ -44,6 +44,7 @@ func (e *Engine) publishLoop() {
 		case <-e.ctx.Done():
 			return
 		}
+		e.reportNowhere()
 		if err := e.publish(e.ctx); err != nil && e.ctx.Err() == nil {
 			e.cfg.Logger.Warn("facts not published, trying again", "error", err)
 		}

@@ -30,6 +30,7 @@ type held struct {
 	in           *msha.Incarnations // of home queues, as this generation knows them
 	lost         bool               // its broker lost its tail
 	open         bool               // acquired completely: offsets may be committed
+	nowhere      bool               // that its messages wait for where the group begins was reported
 	originSeen   bool               // a replica queue's messages have told whose copies they are
 	dropped      bool
 	unfiltered   bool              // its broker refuses the filter, which was reported

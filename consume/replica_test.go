@@ -3,6 +3,7 @@ package consume
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -49,7 +50,7 @@ func (f *fixture) foreignBaseline(offset int64) {
 func TestReplicaWaitsForItsBaseline(t *testing.T) {
 	f := start(t, 1, nil)
 	f.topic(replicaTopic, 1)
-	m := f.join(both)
+	m := f.join(both, func(m *member) { m.lim.begin = 100 * time.Millisecond })
 	m.opens(3)
 	for i := range int64(2) {
 		msg := message(fmt.Sprintf("before-%d", i), "beijing")
@@ -61,9 +62,12 @@ func TestReplicaWaitsForItsBaseline(t *testing.T) {
 	f.eventually("home processed", func() bool { return f.journal.succeeded() == 3 })
 	f.eventually("copies read", func() bool { return m.GetOffsetDiffMap()[topic] == 6 })
 	require.Equal(t, 3, f.journal.started())
+	f.eventually("reported", func() bool { return f.out.says("messages wait", foreign().String(), "POST /provision?unit="+other+"&group="+group) })
+	require.EqualValues(t, 6, m.Stats().Waiting)
 	f.foreignBaseline(7)
 	f.eventually("acknowledged", func() bool { return f.journal.succeeded() == 7 && f.acknowledged(topic, replicaTopic) })
 	require.Empty(t, f.journal.wrong(f.keys()))
+	require.Zero(t, m.Stats().Waiting)
 	for _, r := range f.journal.all() {
 		require.Equal(t, topic, r.topic)
 	}

@@ -12,6 +12,7 @@ type Stats struct {
 	Reread       int64 // messages found by re-scans
 	Expired      int64 // messages of the unit's own routes that were gone before they could be processed
 	Unrouted     int64 // messages no rule covers
+	Waiting      int64 // messages that wait for facts, now
 	Unfiltered   int64 // queues that were not read because their broker refused the group's SQL filter
 }
 
@@ -19,5 +20,7 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.stats
+	stats := e.stats
+	stats.Waiting = int64(len(e.parked))
+	return stats
 }

@@ -29,6 +29,10 @@ const (
 // does not hold completely. It is to be reported as ErrMissingFacts: the log lost records.
 const MissingHandOver = "hand-over missing"
 
+// NoBaseline is the reason of a Wait that ends once it is known where the group begins in the message's queue. Where the group never runs in the
+// queue's unit that is never.
+const NoBaseline = "no baseline"
+
 // Decision is the answer to Start.
 type Decision struct {
 	Verdict Verdict
@@ -84,7 +88,7 @@ func (t *Tracker) decide(m Message) Decision {
 	case !facts.handed:
 		return Decision{Verdict: Wait, Reason: MissingHandOver, Key: key}
 	case !facts.known:
-		return Decision{Verdict: Wait, Reason: "no baseline"}
+		return Decision{Verdict: Wait, Reason: NoBaseline}
 	case !facts.remaining.Contains(off):
 		return Decision{Verdict: Skip, Reason: "not in remaining"}
 	case facts.done != nil && facts.done.Contains(off), q.left.Contains(off) && !q.keeps(key, off):

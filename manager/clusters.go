@@ -163,9 +163,7 @@ func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move,
 	if err != nil {
 		return p, err
 	}
-	runs := func(group string) bool {
-		return slices.ContainsFunc(roster.Members, func(m msha.RosterMember) bool { return m.Unit == unit && slices.Contains(m.Groups, group) })
-	}
+	runs := func(group string) bool { return attended(roster, unit, group) }
 	err = l.read(ctx, others, func(f *filter.Facts) error {
 		for _, m := range moves {
 			set := table.Sets[m.NewSet]

@@ -33,6 +33,7 @@ func (m *Manager) routes() *http.ServeMux {
 	mux.HandleFunc("POST /switch", m.serveSwitch)
 	mux.HandleFunc("POST /replay", m.serveReplay)
 	mux.HandleFunc("POST /rejoin", m.serveRejoin)
+	mux.HandleFunc("POST /provision", m.serveProvision)
 	mux.HandleFunc("POST /rules", m.serveRule(true))
 	mux.HandleFunc("DELETE /rules", m.serveRule(false))
 	mux.HandleFunc("POST /orders/{id}/approve", m.serveDecision(m.Approve))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -195,16 +196,54 @@ func (l *unitLog) append(ctx context.Context, records []filter.Record) (map[remo
 	ends := map[remoting.Queue]int64{}
 	for _, broker := range slices.Sorted(maps.Keys(addrs)) {
 		q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
-		for _, part := range filter.Split(records) {
-			m := &remoting.Message{Body: filter.EncodeRecords(part), Properties: map[string]string{msha.PropertyUnit: l.unit}}
-			res, err := l.cluster.Send(ctx, q, logGroup, m)
-			if err != nil && !errors.Is(err, remoting.ErrStored) {
-				return nil, err
-			}
-			ends[q] = res.QueueOffset + 1
+		if ends[q], err = l.appendTo(ctx, broker, records); err != nil {
+			return nil, err
 		}
 	}
 	return ends, nil
+}
+
+// appendTo writes records to the log on one broker; end is the offset behind them.
+func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.Record) (end int64, err error) {
+	for _, part := range filter.Split(records) {
+		m := &remoting.Message{Body: filter.EncodeRecords(part), Properties: map[string]string{msha.PropertyUnit: l.unit}}
+		res, err := l.cluster.Send(ctx, remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}, logGroup, m)
+		if err != nil && !errors.Is(err, remoting.ErrStored) {
+			return 0, err
+		}
+		end = res.QueueOffset + 1
+	}
+	return end, nil
+}
+
+// ready creates the log where a broker has none, as in a unit where no agent has ever run, and waits until all can be read.
+func (l *unitLog) ready(ctx context.Context) error {
+	for {
+		brokers, err := l.cluster.Brokers(ctx)
+		if err != nil {
+			return err
+		}
+		queues, err := l.cluster.Queues(ctx, msha.ProgressTopic, false)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return err
+		}
+		for _, q := range queues {
+			delete(brokers, q.Broker)
+		}
+		if len(brokers) == 0 {
+			return nil
+		}
+		for _, addr := range brokers {
+			if err := l.cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond): // brokers tell the name server a little later
+		}
+	}
 }
 
 // barrier returns once everything acknowledged by the unit's brokers before the call is applied. A queue's maximum may lag behind

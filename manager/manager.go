@@ -24,6 +24,7 @@ type Options struct {
 	Poll            time.Duration              // between two looks at acknowledgements and progress; 0: 10 ms
 	TakeOverTimeout time.Duration              // how long /switch waits for the last phase; 0: 30 s
 	ResumeAfter     time.Duration              // an order unchanged for so long is finished by this manager; 0: 3 s
+	SnapshotEvery   time.Duration              // how often the facts of groups without agents are carried forward; 0: 1 h. Keep it below a quarter of the brokers' retention time
 	CloseTimeout    time.Duration              // how long Close waits for running switches before it cuts them short; 0: 10 s
 	Who             func(*http.Request) string // who is behind a request, for the records; nil: basic authentication, by=…, or the address
 	Access          msha.AccessFunc            // account and TLS of each unit's cluster; nil: no account, plain TCP
@@ -41,6 +42,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.CloseTimeout <= 0 {
 		out.CloseTimeout = 10 * time.Second
+	}
+	if out.SnapshotEvery <= 0 {
+		out.SnapshotEvery = time.Hour
 	}
 	if out.ResumeAfter <= 0 {
 		out.ResumeAfter = 3 * time.Second
@@ -109,6 +113,7 @@ func New(ctx context.Context, store msha.MetaStore, o *Options) (*Manager, error
 	m.loop, m.stop = context.WithCancel(m.ctx)
 	m.wg.Go(func() { m.resume(m.loop) })
 	m.wg.Go(func() { m.rejoins(m.loop) })
+	m.wg.Go(func() { m.care(m.loop) })
 	return m, nil
 }
 

@@ -93,11 +93,7 @@ func (c *clusters) stored(ctx context.Context, q msha.OriginQueue, since, until 
 	if err != nil {
 		return nil, err
 	}
-	doc, err := c.registry.store.Get(ctx, msha.IncarnationsKey+"."+q.Unit)
-	if err != nil && !errors.Is(err, msha.ErrNotFound) {
-		return nil, err
-	}
-	in, err := msha.ParseIncarnations(doc)
+	in, err := c.incarnations(ctx, q.Unit)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +109,14 @@ func (c *clusters) stored(ctx context.Context, q msha.OriginQueue, since, until 
 		}
 	}
 	return in.Split(q, from, to), nil
+}
+
+func (c *clusters) incarnations(ctx context.Context, unit string) (*msha.Incarnations, error) {
+	doc, err := c.registry.store.Get(ctx, msha.IncarnationsKey+"."+unit)
+	if err != nil && !errors.Is(err, msha.ErrNotFound) {
+		return nil, err
+	}
+	return msha.ParseIncarnations(doc)
 }
 
 // offsetAt is the first offset that was stored at a time or later. What a broker answers to that question is near it: of several messages of

@@ -65,3 +65,4 @@ func TestIsolatedOnRealRocketMQ(t *testing.T)        { isolated(t, onReal) }
 func TestStrictIsolatedOnRealRocketMQ(t *testing.T)  { strictIsolated(t, onReal) }
 func TestHundredSwitchesOnRealRocketMQ(t *testing.T) { hundred(t, onReal) }
 func TestReplayOnRealRocketMQ(t *testing.T)          { replay(t, onReal) }
+func TestOneSidedGroupOnRealRocketMQ(t *testing.T)   { oneSided(t, onReal) }

@@ -1,0 +1,242 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/route"
+)
+
+// Where a group begins in a unit in which it does not run.
+const (
+	StartFirst     = "first"     // at the oldest message
+	StartLast      = "last"      // behind the newest one
+	StartCommitted = "committed" // at the offsets that the group has committed there
+	StartAt        = "at"        // at a time
+)
+
+// Provision asks to say where a group begins in the home queues of a unit in which nobody consumes in it.
+//
+// Nothing of a unit's messages is processed anywhere before that is known (the Baseline of design section 7), because a group that had
+// processed some of them there would do so twice. Where the group runs, its first process says it; for a group that runs in other units
+// only, nobody would, and what is produced in this unit for the routes of those units would wait for ever.
+type Provision struct {
+	Unit, Group string
+	Topics      []string // home topics; none: those that the group has facts of in any unit
+	Start       string
+	At          time.Time // for StartAt, by the brokers' clocks
+}
+
+// Provisioned says where a group begins.
+type Provisioned struct {
+	Unit   string             `json:"unit"`
+	Group  string             `json:"group"`
+	Queues []ProvisionedQueue `json:"queues"`
+}
+
+// ProvisionedQueue is one home queue.
+type ProvisionedQueue struct {
+	Queue  msha.OriginQueue `json:"queue"`
+	Offset int64            `json:"offset"`
+	Before bool             `json:"before,omitempty"` // it was known before, and has not changed
+}
+
+const opProvision = "manager.provision"
+
+// Provision writes where a group begins into the log of a unit and lists the group there as a managed one. Queues of which it is known keep it,
+// so a repetition adds what is new: topics and queues. ErrBusy if somebody consumes in the group there: the group's own processes say it;
+// ErrNotFound for an unknown unit, a topic that is not there, or a group that has committed nothing.
+func (m *Manager) Provision(ctx context.Context, p Provision) (*Provisioned, error) {
+	ctx, leave, err := m.enter(ctx, m.loop)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return m.clusters.provision(ctx, p)
+}
+
+func (c *clusters) provision(ctx context.Context, p Provision) (*Provisioned, error) {
+	if p.Group == "" || !slices.Contains([]string{StartFirst, StartLast, StartCommitted, StartAt}, p.Start) || (p.Start == StartAt) == p.At.IsZero() {
+		return nil, msha.Errorf(opProvision, p.Group, "start is first, last, committed or a time", "%w: want a group and where it starts", msha.ErrInvalid)
+	}
+	l, others, _, err := c.unit(ctx, p.Unit)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.unused(ctx, p); err != nil {
+		return nil, err
+	}
+	if len(p.Topics) == 0 {
+		if p.Topics, err = c.topicsOf(ctx, append(others, p.Unit), p.Group); err != nil {
+			return nil, err
+		}
+	}
+	known := map[msha.OriginQueue]int64{}
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
+		for _, q := range f.Group(p.Group).Queues() {
+			if begin, ok := f.Group(p.Group).Baseline(q); ok {
+				known[q] = begin
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, records, err := c.baselines(ctx, l, p, known)
+	if err != nil || len(records) == 0 {
+		return out, err
+	}
+	// The brokers are listed before anything is written to their logs, so that no switch passes over one of them.
+	if err := c.registry.list(ctx, p.Unit, p.Group, slices.Sorted(maps.Keys(records))); err != nil {
+		return nil, err
+	}
+	for broker, of := range records {
+		if _, err := l.appendTo(ctx, broker, of); err != nil {
+			return nil, err
+		}
+	}
+	c.log.Info("group provisioned", "unit", p.Unit, "group", p.Group, "start", p.Start, "topics", p.Topics, "queues", len(out.Queues))
+	return out, nil
+}
+
+// unused refuses groups in which somebody consumes.
+func (c *clusters) unused(ctx context.Context, p Provision) error {
+	roster, err := c.registry.Roster(ctx)
+	if err != nil {
+		return err
+	}
+	clients, err := c.Clients(ctx, p.Unit, p.Group)
+	if err != nil {
+		return err
+	}
+	for _, m := range roster.Members {
+		if m.Unit == p.Unit && slices.Contains(m.Groups, p.Group) {
+			clients = append(clients, m.ClientID)
+		}
+	}
+	if len(clients) == 0 {
+		return nil
+	}
+	return msha.Errorf(opProvision, "group "+p.Group+", unit "+p.Unit, "nothing has to be provisioned where processes of package agent run; stop other ones",
+		"%w: consumed by %s", msha.ErrBusy, strings.Join(clients, ", "))
+}
+
+// topicsOf are the topics that a group has facts of in any of the units.
+func (c *clusters) topicsOf(ctx context.Context, units []string, group string) (topics []string, err error) {
+	for _, unit := range units {
+		l, others, _, err := c.unit(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		err = l.read(ctx, others, func(f *filter.Facts) error {
+			for _, q := range f.Group(group).Queues() {
+				topics = append(topics, q.Topic)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return nil, err
+		}
+	}
+	slices.Sort(topics)
+	if topics = slices.Compact(topics); len(topics) == 0 {
+		return nil, msha.Errorf(opProvision, "group "+group, "name topics, or start the group in another unit first", "%w: no unit has facts of the group", msha.ErrNotFound)
+	}
+	return topics, nil
+}
+
+// baselines are the records to be written, by broker.
+func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known map[msha.OriginQueue]int64) (*Provisioned, map[string][]filter.Record, error) {
+	in, err := c.incarnations(ctx, p.Unit)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, records := &Provisioned{Unit: p.Unit, Group: p.Group}, map[string][]filter.Record{}
+	for _, topic := range p.Topics {
+		queues, err := l.cluster.Queues(ctx, topic, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, local := range queues {
+			q := msha.OriginQueue{Unit: p.Unit, Broker: local.Broker, Topic: topic, Queue: local.ID}
+			if begin, ok := known[q]; ok {
+				out.Queues = append(out.Queues, ProvisionedQueue{q, begin, true})
+				continue
+			}
+			start, err := beginning(ctx, l.cluster, p, local)
+			if err != nil {
+				return nil, nil, err
+			}
+			out.Queues = append(out.Queues, ProvisionedQueue{Queue: q, Offset: start})
+			for n := int64(0); n <= in.Newest(q); n++ {
+				q.Incarnation = n
+				begin := start
+				if n > 0 {
+					begin = max(begin, in.From(q))
+				}
+				records[local.Broker] = append(records[local.Broker], filter.Record{Kind: filter.Baseline, Group: p.Group, Queue: q, Offset: begin})
+			}
+		}
+	}
+	return out, records, nil
+}
+
+func beginning(ctx context.Context, cluster *remoting.Cluster, p Provision, q remoting.Queue) (int64, error) {
+	switch p.Start {
+	case StartFirst:
+		return cluster.MinOffset(ctx, q)
+	case StartLast:
+		return cluster.MaxOffset(ctx, q)
+	case StartAt:
+		return offsetAt(ctx, cluster, q, p.At)
+	}
+	return cluster.CommittedOffset(ctx, p.Group, q)
+}
+
+// list puts a group and brokers into a unit's entry in the unit document.
+func (r *registry) list(ctx context.Context, unit, group string, brokers []string) error {
+	return route.UpdateUnits(ctx, r.store, func(units *msha.Units) (*msha.Units, error) { return units.With(unit, group, brokers), nil })
+}
+
+// serveProvision answers POST /provision?unit=…&group=…&start=….
+func (m *Manager) serveProvision(w http.ResponseWriter, r *http.Request) {
+	p, err := parseProvision(r.URL.Query(), time.Now())
+	if err == nil {
+		_, err = m.who(r)
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, "", err)
+		return
+	}
+	done, err := m.Provision(r.Context(), p)
+	if err != nil {
+		fail(w, planStatus(err), "", err)
+		return
+	}
+	reply(w, http.StatusOK, done)
+}
+
+func parseProvision(q url.Values, now time.Time) (p Provision, err error) {
+	if err := onlyParameters(q, []string{"topics"}, []string{"unit", "group", "start", "by"}); err != nil {
+		return p, err
+	}
+	p = Provision{Unit: q.Get("unit"), Group: q.Get("group"), Topics: split(q["topics"]), Start: q.Get("start")}
+	if p.Start != "" && !slices.Contains([]string{StartFirst, StartLast, StartCommitted}, p.Start) {
+		p.Start = StartAt
+		p.At, err = moment(q, "start", now)
+	}
+	return p, err
+}
