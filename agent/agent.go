@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/consume"
 	"github.com/go-msha/msha/internal/history"
 	"github.com/go-msha/msha/route"
 	"github.com/go-msha/msha/tagging"
@@ -56,20 +57,21 @@ func (o *Options) withDefaults() Options {
 
 // Unit is a process's membership of one unit. Its methods are safe for concurrent use.
 type Unit struct {
-	info    msha.UnitInfo
-	store   msha.MetaStore
-	opts    Options
-	log     *slog.Logger
-	table   *route.Watcher
-	process string             // random: two processes never share a client id
-	stop    context.CancelFunc // ends the watches
-	mu      sync.Mutex
-	closed  bool
-	serial  int
-	others  []string                      // units other than this one, as last seen
-	closers []func(context.Context) error // producers and consumers, in order of creation
-	watched sync.WaitGroup                // the watches of documents
-	history *history.History              // of the unit's queues
+	info      msha.UnitInfo
+	store     msha.MetaStore
+	opts      Options
+	log       *slog.Logger
+	table     *route.Watcher
+	process   string             // random: two processes never share a client id
+	stop      context.CancelFunc // ends the watches
+	mu        sync.Mutex
+	closed    bool
+	serial    int
+	others    []string                      // units other than this one, as last seen
+	closers   []func(context.Context) error // producers and consumers, in order of creation
+	consumers []*managedConsumer
+	watched   sync.WaitGroup   // the watches of documents
+	history   *history.History // of the unit's queues
 }
 
 // Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
@@ -179,6 +181,22 @@ func (u *Unit) Close(ctx context.Context) error {
 	u.stop()
 	u.table.Close()
 	u.watched.Wait()
+	return all
+}
+
+// ConsumerStats are the counters of one consumer, for metrics.
+type ConsumerStats struct {
+	Group, ClientID string
+	consume.Stats
+}
+
+// Stats are the counters of the consumers of this process, in the order in which they were made, those that were shut down included.
+func (u *Unit) Stats() (all []ConsumerStats) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, c := range u.consumers {
+		all = append(all, ConsumerStats{c.group, c.member.ClientID, c.Engine.Stats()})
+	}
 	return all
 }
 

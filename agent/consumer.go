@@ -64,6 +64,9 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		c.client.Close()
 		return nil, err
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.consumers = append(u.consumers, c)
 	return c, nil
 }
 

@@ -52,7 +52,11 @@ func Example() {
 	}))
 	check(c.Start())
 	<-done
-	// Output: beijing: hello, made in unit-1
+	check(unit.Close(ctx))
+	fmt.Println(unit.Stats()[0].Group, "processed", unit.Stats()[0].Succeeded)
+	// Output:
+	// beijing: hello, made in unit-1
+	// channel processed 1
 }
 
 func withCity(city, text string) *primitive.Message {
