@@ -122,7 +122,7 @@ func (e *Engine) Start() error {
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
 	defer cancel()
-	err := e.checkFilters(ctx, subs...)
+	err := e.checkSubscriptions(ctx, subs...)
 	if err == nil {
 		err = e.openLogs(ctx)
 	}
@@ -173,7 +173,7 @@ func (e *Engine) Subscribe(topic string, selector consumer.MessageSelector, f fu
 	if e.isStarted() {
 		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
 		defer cancel()
-		if err := e.checkFilters(ctx, sub); err != nil {
+		if err := e.checkSubscriptions(ctx, sub); err != nil {
 			return err
 		}
 	}
@@ -229,13 +229,6 @@ func (e *Engine) GetOffsetDiffMap() map[string]int64 {
 		}
 	}
 	return out
-}
-
-// Notify tells the engine that a group's members changed, as brokers tell clients.
-func (e *Engine) Notify(group string) {
-	if group == e.set.group {
-		e.poke(e.notify)
-	}
 }
 
 func (e *Engine) poke(ch chan struct{}) {

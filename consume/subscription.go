@@ -93,9 +93,20 @@ func splitTags(expression string) []string {
 // checkTimeout bounds how long Subscribe waits for what brokers say about a filter.
 const checkTimeout = 10 * time.Second
 
+// checkSubscriptions returns what can be said at once against subscriptions: topics that are not supported, filters that a broker refuses.
+// What cannot be found out now is found out before a queue is read.
+func (e *Engine) checkSubscriptions(ctx context.Context, subs ...*subscription) error {
+	for _, s := range subs {
+		if _, err := e.cfg.Cluster.Queues(ctx, s.topic, false); errors.Is(err, msha.ErrUnsupported) {
+			return err
+		}
+	}
+	return e.checkFilters(ctx, subs)
+}
+
 // checkFilters asks every broker about the SQL filters of subscriptions and returns the refusals. A broker that does not answer is asked
 // again before one of its queues is read.
-func (e *Engine) checkFilters(ctx context.Context, subs ...*subscription) error {
+func (e *Engine) checkFilters(ctx context.Context, subs []*subscription) error {
 	subs = slices.DeleteFunc(subs, func(s *subscription) bool { return !s.bySQL() })
 	if len(subs) == 0 {
 		return nil

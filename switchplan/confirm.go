@@ -251,7 +251,7 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 			}
 		}
 		if len(found) > 0 {
-			return msha.Errorf("switch."+phase, list(found), "stop it, let it use package agent, or allow-unmanaged=<group>",
+			return msha.Errorf("switch."+phase, list(found), "stop it, let it use package agent (clients of POP or the gRPC proxy cannot), or allow-unmanaged=<group>",
 				"%w: it takes part in a managed group and does not know the routes", msha.ErrUnmanaged)
 		}
 		if len(waiting) == 0 && (phase == Drain || len(seen) == 0) {

@@ -182,6 +182,20 @@ func TestPullOutcomes(t *testing.T) {
 	require.Equal(t, RespSubscriptionNotExist, be.Code)
 }
 
+func TestStaticTopicIsRefused(t *testing.T) {
+	const mapped = `{"brokerDatas":[{"brokerName":"b","cluster":"c","brokerAddrs":{0:"10.0.0.1:10911"}}],"queueDatas":[{"brokerName":"b","readQueueNums":1,"writeQueueNums":1,"perm":6}],` +
+		`"topicQueueMappingByBroker":{"b":{"bname":"b","currIdMap":{0:0},"epoch":1,"scope":"__global__","topic":"T","totalQueues":1}}}`
+	f := startFake(t, "127.0.0.1:0")
+	f.on(ReqGetRouteInfoByTopic, say(RespSuccess, "", nil, mapped))
+	_, err := NewCluster([]string{f.addr}, newClient(t, nil)).Queues(testContext(t), "T", false)
+	require.ErrorIs(t, err, msha.ErrUnsupported)
+	require.ErrorContains(t, err, "static topic")
+	require.ErrorContains(t, err, "topic T")
+	r, err := decodeRoute([]byte(`{"topicQueueMappingByBroker":{}}`))
+	require.NoError(t, err)
+	require.False(t, r.Static)
+}
+
 func TestRouteOfARealBroker(t *testing.T) {
 	r, err := decodeRoute([]byte(routeOfABroker))
 	require.NoError(t, err)

@@ -46,6 +46,8 @@ const (
 type Route struct {
 	Brokers []Broker
 	Queues  []QueueData
+	// Static is true for a topic of RocketMQ 5 whose queues are logical: brokers map their offsets to those of queues that may move between them.
+	Static bool
 }
 
 type brokerJSON struct {
@@ -63,6 +65,7 @@ type routeJSON struct {
 		Perm           int    `json:"perm"`
 		TopicSysFlag   int    `json:"topicSysFlag"`
 	} `json:"queueDatas"`
+	Mappings map[string]json.RawMessage `json:"topicQueueMappingByBroker"`
 }
 
 // quoteKeys makes JSON of what fastjson writes: it leaves integer map keys unquoted.
@@ -111,7 +114,7 @@ func decodeRoute(b []byte) (*Route, error) {
 	if err := decodeJSON("route", b, &j); err != nil {
 		return nil, err
 	}
-	r := &Route{}
+	r := &Route{Static: len(j.Mappings) > 0}
 	for _, d := range j.BrokerDatas {
 		r.Brokers = append(r.Brokers, Broker{Name: d.BrokerName, Cluster: d.Cluster, Addrs: d.BrokerAddrs})
 	}
@@ -135,11 +138,15 @@ func (c *Cluster) Route(ctx context.Context, topic string) (*Route, error) {
 	return decodeRoute(resp.Body)
 }
 
-// Queues lists a topic's queues that can be written or read, ordered by broker and id, uncached.
+// Queues lists a topic's queues that can be written or read, ordered by broker and id, uncached. ErrUnsupported for a static topic: what its
+// offsets mean changes when a queue moves.
 func (c *Cluster) Queues(ctx context.Context, topic string, write bool) ([]Queue, error) {
 	r, err := c.Route(ctx, topic)
 	if err != nil {
 		return nil, err
+	}
+	if r.Static {
+		return nil, msha.Errorf("route", "topic "+topic, "use an ordinary topic", "%w: static topic", msha.ErrUnsupported)
 	}
 	var out []Queue
 	for _, q := range r.Queues {
