@@ -28,6 +28,7 @@ type agent struct {
 	dead     bool
 	frozen   bool
 	deferred []func()
+	apart    bool // its connections to the brokers are broken
 	phase    phase
 
 	t         *filter.Tracker
@@ -69,6 +70,7 @@ type held struct {
 	done       bool // nothing is opened or pulled any more
 	idle       bool // the pull waits for a message
 	trustUntil int64
+	lockedAt   int64 // its lock was granted
 	next       int64
 	acquiredAt int64 // origin offset of the pull position when it was acquired
 	committed  int64
@@ -140,6 +142,8 @@ func (a *agent) after(d int64, f func()) { a.w.after(d, func() { a.on(f) }) }
 // call is a request to a broker; do runs there. The request or its answer may be lost.
 func (a *agent) call(do func(), then func(error)) {
 	switch {
+	case a.apart:
+		a.after(a.w.between(1, 50), func() { then(errLost) })
 	case a.w.chance(a.w.o.flaky / 2):
 		a.after(a.w.between(100, 400), func() { then(errLost) })
 	case a.w.chance(a.w.o.flaky / 2):
@@ -222,7 +226,22 @@ func (a *agent) freeze(d int64) {
 	})
 }
 
-// excuse notes what may be repeated because this process was killed or frozen: what is in flight, and what no log knows.
+// breakOff breaks the process's connections for a moment. It goes on with what it has, relying on its locks, while no broker lists it.
+func (a *agent) breakOff(d int64) {
+	if a.apart {
+		return
+	}
+	a.trace("connections broken", msha.Origin{}, "")
+	a.w.counts.Breaks++
+	a.apart = true
+	if m := a.c.members[a.client]; m != nil && m.writer == a.writer {
+		m.alive = false
+		a.c.notify()
+	}
+	a.w.after(d, func() { a.apart = false })
+}
+
+// excuse notes what may be repeated because this process was killed, frozen or cut off: what is in flight, and what no log knows.
 func (a *agent) excuse() {
 	for o := range a.unpublished {
 		a.w.journal.excused[o] = true

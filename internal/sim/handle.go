@@ -10,7 +10,7 @@ func (a *agent) start(it *item) {
 	it.h.lane.Start()
 	a.running++
 	it.r = a.w.journal.started(a, it)
-	a.after(a.w.mostly(2, 80, 0.03, 300, 2500), func() {
+	a.after(a.w.mostly(2, 80, 0.03, 300, 4500), func() {
 		ok := !a.w.chance(a.w.o.failure)
 		dead := !ok && it.m.attempt+1 >= maxAttempts
 		if dead {
@@ -93,7 +93,7 @@ func (a *agent) sendRetry(it *item, number string, attempt int, then func(error)
 		a.w.counts.Retries++
 		a.w.after(a.w.between(100, 1500), func() { a.c.retry(it.h.q.local.Broker).append(m) })
 	}
-	lost := a.w.chance(0.06)
+	lost := a.w.chance(0.06) || a.apart
 	unknown := !lost && a.w.chance(0.08)
 	if lost {
 		a.after(a.w.between(100, 400), func() { then(errLost) })

@@ -121,7 +121,7 @@ func (a *agent) renew(h *held) {
 		switch {
 		case err != nil:
 		case ok && (a.w.now < h.trustUntil || a.w.mutation == LateRenewal):
-			h.trustUntil = asked + lockTime - lockMargin
+			h.trustUntil = asked + trustTime
 			a.broadcast()
 		case !h.dropped && a.held[h.q.local] == h:
 			a.trace("lock lost", msha.Origin{}, h.q.local.String())
@@ -142,12 +142,15 @@ func (a *agent) acquire(q *queue) {
 		if a.w.mutation == NoLock {
 			ok, err = true, nil
 		}
+		if err == nil && !ok {
+			a.unlockDead(q)
+		}
 		if err != nil || !ok {
 			delete(a.held, q.local) // somebody still finishes his work; the next round tries again
 			a.broadcast()
 			return
 		}
-		h.trustUntil = asked + lockTime - lockMargin
+		h.trustUntil, h.lockedAt = asked+trustTime, a.w.now
 		if a.closed(h) {
 			return
 		}
@@ -156,6 +159,27 @@ func (a *agent) acquire(q *queue) {
 			return
 		}
 		a.readLog(q.local.Broker, func() { a.awaitRelease(h) })
+	})
+}
+
+// unlockDead gives the lock of a holder back that no broker lists: it has died, or will notice that it has lost it.
+func (a *agent) unlockDead(q *queue) {
+	holder, held := a.t.Facts().Holder(q.local)
+	if !held || holder.Client == a.client {
+		return
+	}
+	listed := true
+	a.call(func() { listed = slices.Contains(a.c.listed(), holder.Client) }, func(err error) {
+		if err != nil || listed {
+			return
+		}
+		a.call(func() {
+			if q.holder == holder.Client {
+				a.w.counts.TakenLocks++
+				a.trace("unlocked for the dead", msha.Origin{}, holder.Client+" "+q.local.String())
+			}
+			a.c.unlock(q, holder.Client)
+		}, func(error) {})
 	})
 }
 
@@ -168,9 +192,13 @@ func (a *agent) closed(h *held) bool {
 	return h.dropped
 }
 
+// awaitRelease waits until the holder that the log names has released the queue, or relies on its lock no more and is not listed: until then what
+// it has started may run.
 func (a *agent) awaitRelease(h *held) {
+	var other filter.Record
 	released := func() bool {
 		holder, held := a.t.Facts().Holder(h.q.local)
+		other = holder
 		return !held || holder.Writer == a.writer || a.w.mutation == NoLock
 	}
 	over := false
@@ -185,11 +213,43 @@ func (a *agent) awaitRelease(h *held) {
 		over = true
 		a.open(h)
 	})
-	if !over {
-		a.after(lockTime, func() {
+	var look func()
+	look = func() {
+		if over || h.dropped {
+			return
+		}
+		listed := true
+		a.call(func() {
+			listed = slices.Contains(a.c.listed(), other.Client) && a.c.members[other.Client].writer == other.Writer
+		}, func(err error) {
+			if err != nil || listed && a.w.mutation != PassesOverListed {
+				a.after(tick, look)
+				return
+			}
 			over = true
+			if !listed {
+				a.c.passOver(other.Client)
+			}
 			a.broadcast()
 		})
+	}
+	if !over {
+		wait := h.lockedAt + trustTime + trustMargin - a.w.now
+		if a.w.mutation == NoTrustWait {
+			wait = 0
+		}
+		a.after(wait, look)
+	}
+}
+
+// passOver is where a process that is not listed counts as cut off if it is alive after all: what it has not published may repeat.
+func (c *cluster) passOver(client string) {
+	for _, a := range c.agents {
+		if a.alive() && a.client == client {
+			c.w.counts.PassedOver++
+			a.trace("passed over", msha.Origin{}, "")
+			a.excuse()
+		}
 	}
 }
 

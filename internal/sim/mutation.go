@@ -18,6 +18,8 @@ const (
 	AckBeforeDrain      Mutation = "a fence is acknowledged while handlers still run"
 	StaleJoin           Mutation = "a joining process reads the table before it can be seen"
 	HeartbeatOpensGate  Mutation = "a heartbeat reopens a lapsed gate"
+	NoTrustWait         Mutation = "a queue whose holder is not listed is read although the holder may still rely on its lock"
+	PassesOverListed    Mutation = "a holder that is listed is not waited for"
 	LateRenewal         Mutation = "a lock that ran out is renewed as if it had not"
 	LiveBeforeRescan    Mutation = "an ordered queue goes on while messages before it have to be read again"
 	NoUnsettle          Mutation = "an ordered queue is not told of a route that has come"

@@ -29,6 +29,8 @@ func TestMutationsAreNoticed(t *testing.T) {
 		StaleJoin:           1000,
 		HeartbeatOpensGate:  1000,
 		LateRenewal:         1000,
+		NoTrustWait:         1000,
+		PassesOverListed:    1000,
 		AlwaysFresh:         1000,
 		LiveBeforeRescan:    50,
 		NoUnsettle:          1000,

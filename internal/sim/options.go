@@ -6,7 +6,8 @@ type Mutation string
 // Times of the model in ms, about a tenth of the real ones.
 const (
 	lockTime     = 6000 // a broker keeps a lock this long without renewal
-	lockMargin   = 1000
+	trustTime    = 1500 // its holder relies on it this long after each renewal
+	trustMargin  = 100  // others wait so much longer
 	gateWindow   = 2000 // G
 	listingTime  = 3000 // a broker lists a silent client this long
 	publishEvery = 200
@@ -27,6 +28,7 @@ type options struct {
 	ordered                        bool // the group's queues run one message after the other
 	crashes                        bool // kills and freezes
 	kills, freezes, leaves, joins  int
+	breaks                         int // of a process's connections, for a moment
 	outages                        int // of the metastore
 	switches                       int
 	disasters                      int     // whole units lost for a while
@@ -46,6 +48,7 @@ func drawOptions(l *loop) options {
 		o.units = 3
 	}
 	o.ordered = l.chance(0.3)
+	o.breaks = l.rng.IntN(4)
 	if o.crashes = l.chance(0.5); o.crashes {
 		o.kills, o.freezes = l.rng.IntN(5), l.rng.IntN(4)
 	}
@@ -70,7 +73,8 @@ type Counts struct {
 	Repeats, ReplicatorRepeats, RunsInOutage                  int
 	OrderedRuns, OrderedFailures, OrderedRescanned            int
 	Disasters, Forced, ForcedSplits, Stale, HeldBack, Rejoins int
-	ForcedRepeats, ForcedChains, StrictForced                 int
+	ForcedRepeats, ForcedChains, StrictForced, TakenLocks     int
+	Breaks, PassedOver                                        int
 }
 
 // Add sums two runs.
@@ -84,5 +88,5 @@ func (c *Counts) fields() []*int {
 	return []*int{&c.Events, &c.Messages, &c.Runs, &c.Switches, &c.Splits, &c.AbortsAfterAck, &c.Deadlines, &c.TakeOvers, &c.Rescans, &c.Rescanned,
 		&c.Retries, &c.StoredTimeouts, &c.Refused, &c.PastCopies, &c.DeadLetters, &c.Opens, &c.Voided, &c.Leaves, &c.Kills, &c.Freezes,
 		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage, &c.OrderedRuns, &c.OrderedFailures, &c.OrderedRescanned,
-		&c.Disasters, &c.Forced, &c.ForcedSplits, &c.Stale, &c.HeldBack, &c.Rejoins, &c.ForcedRepeats, &c.ForcedChains, &c.StrictForced}
+		&c.Disasters, &c.Forced, &c.ForcedSplits, &c.Stale, &c.HeldBack, &c.Rejoins, &c.ForcedRepeats, &c.ForcedChains, &c.StrictForced, &c.TakenLocks, &c.Breaks, &c.PassedOver}
 }

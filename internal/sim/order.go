@@ -117,7 +117,7 @@ func (o *order) look(then func(waiting []string, acks map[string]uint64)) {
 
 // unconfirmed leaves out those who are gone for longer than their gate stays open.
 func (o *order) unconfirmed(waiting []string) []string {
-	return slices.DeleteFunc(waiting, func(id string) bool {
+	return slices.DeleteFunc(slices.Clone(waiting), func(id string) bool {
 		since, absent := o.absent[id]
 		return absent && o.m.w.now-since >= gateWindow || id == o.ignored && id != ""
 	})
@@ -155,6 +155,7 @@ func (o *order) confirm() {
 		default:
 			for _, id := range waiting { // gone: nobody has to wait for them again
 				if id != nobody {
+					o.from.passOver(id)
 					o.m.w.store.roster = o.m.w.store.roster.Without(id)
 				}
 			}

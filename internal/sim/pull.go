@@ -176,7 +176,7 @@ func (a *agent) refuse(it *item, d filter.Decision) {
 		done(0)
 		return
 	}
-	a.insist(it.h.q.local.Broker, []filter.Record{d.Close}, done)
+	a.insist(it.h.q.local.Broker, []filter.Record{*d.Close}, done)
 }
 
 // acknowledged takes a message out of its local queue's order.

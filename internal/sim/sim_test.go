@@ -66,7 +66,7 @@ func TestSchedules(t *testing.T) {
 		"splits": counts.Splits, "aborts after Ack": counts.AbortsAfterAck, "graceful leaves": counts.Leaves,
 		"stored but timed-out retries": counts.StoredTimeouts, "take-overs": counts.TakeOvers, "voided Opens": counts.Voided,
 		"refused copies": counts.Refused, "copies of the past": counts.PastCopies, "repeats": counts.Repeats, "dead letters": counts.DeadLetters,
-		"re-scanned messages": counts.Rescanned, "lapsed gates": counts.LapsedGates, "lost locks": counts.LostLocks,
+		"re-scanned messages": counts.Rescanned, "lapsed gates": counts.LapsedGates, "lost locks": counts.LostLocks, "locks taken from the dead": counts.TakenLocks,
 		"ordered runs": counts.OrderedRuns, "ordered failures": counts.OrderedFailures, "ordered re-scans": counts.OrderedRescanned,
 		"repeated batches": counts.ReplicatorRepeats, "runs without metastore": counts.RunsInOutage, "passed deadlines": counts.Deadlines,
 		"forced switches": counts.Forced, "forced splits": counts.ForcedSplits, "forced twice": counts.ForcedChains, "forced in Strict mode": counts.StrictForced,

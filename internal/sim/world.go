@@ -166,6 +166,10 @@ func (w *world) schedule() {
 	})
 	w.times(w.o.disasters, w.disaster)
 	w.times(w.o.leaves, func() { w.someAgent((*agent).stop) })
+	w.times(w.o.breaks, func() {
+		d := w.mostly(20, 400, 0.2, 1000, 4000)
+		w.someAgent(func(a *agent) { a.breakOff(d) })
+	})
 	w.times(w.o.kills, func() { w.someAgent((*agent).kill) })
 	w.times(w.o.freezes, func() {
 		d := w.mostly(200, 3000, 0.6, 4000, 20000)
