@@ -18,7 +18,7 @@ func TestMutationsAreNoticed(t *testing.T) {
 		DropOneAck:          50,
 		DoneAfterAck:        1000,
 		NoLogRead:           100,
-		VoidIsClose:         3000,
+		VoidIsClose:         1000,
 		TrustSend:           100,
 		HalfHandOver:        20,
 		NoLock:              20,
@@ -35,12 +35,12 @@ func TestMutationsAreNoticed(t *testing.T) {
 		LiveBeforeRescan:    50,
 		NoUnsettle:          1000,
 		NothingHeldBack:     100,
-		RejoinUnasked:       1000,
+		RejoinUnasked:       3000,
 		RejoinIgnoresDone:   100,
 		ForgetsForced:       1000,
 		NoStrictWait:        1000,
 	} {
-		if within > defaultSeeds {
+		if within > mutationSeeds {
 			continue // too slow under the race detector
 		}
 		t.Run(string(mutation), func(t *testing.T) {

@@ -2,4 +2,4 @@
 
 package sim
 
-const defaultSeeds = 1000
+const defaultSeeds, mutationSeeds = 1000, 3000

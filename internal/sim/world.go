@@ -167,8 +167,11 @@ func (w *world) schedule() {
 	w.times(w.o.disasters, w.disaster)
 	w.times(w.o.leaves, func() { w.someAgent((*agent).stop) })
 	w.times(w.o.breaks, func() {
-		d := w.mostly(20, 400, 0.2, 1000, 4000)
+		d := w.mostly(20, 400, 0.4, 1000, 6000)
 		w.someAgent(func(a *agent) { a.breakOff(d) })
+		if d > gateWindow {
+			w.after(w.between(500, d), w.manager.begin)
+		}
 	})
 	w.times(w.o.kills, func() { w.someAgent((*agent).kill) })
 	w.times(w.o.freezes, func() {
