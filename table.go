@@ -173,11 +173,19 @@ func (t *Table) Index() *Table {
 // Lookup returns the route set a message belongs to: by value, or by the unit that produced it if value is empty. ok is false if no
 // rule matches; nobody processes such a message, and that is reported (P5). Lock-free, no allocation.
 func (t *Table) Lookup(value, unit string) (set RouteSet, ok bool) {
+	if x := t.Set(value, unit); x != nil {
+		return *x, true
+	}
+	return RouteSet{}, false
+}
+
+// Set is Lookup without a copy: nil if no rule matches. The set is part of the table and must not be changed.
+func (t *Table) Set(value, unit string) *RouteSet {
 	x := t.find(value, unit)
 	if x == nil || !x.known {
-		return RouteSet{}, false
+		return nil
 	}
-	return x.set, true
+	return &x.set
 }
 
 // SetID is Lookup for callers that need only the id.

@@ -165,10 +165,10 @@ func (c *managedConsumer) leave(ctx context.Context) error {
 	return route.UpdateRoster(ctx, c.unit.store, func(r msha.Roster) msha.Roster { return r.Without(c.member.ClientID) })
 }
 
-// onRequest passes the broker's notice of a membership change on to the engine.
+// onRequest passes what brokers ask on to the engine.
 func (c *managedConsumer) onRequest(_ string, req *remoting.Command) *remoting.Command {
-	if req.Code == remoting.ReqNotifyConsumerIDsChanged && c.Engine != nil {
-		c.Engine.Notify(req.Ext["consumerGroup"])
+	if c.Engine == nil {
+		return nil
 	}
-	return nil
+	return c.OnRequest(req)
 }

@@ -137,7 +137,7 @@ func (e *Engine) decide(it *item) bool {
 	case filter.Refuse:
 		e.stats.Refused++
 		it.h.running++
-		e.wg.Go(func() { e.refuse(it, d.Close) })
+		e.wg.Go(func() { e.refuse(it, *d.Close) })
 	}
 	return false
 }

@@ -69,10 +69,9 @@ type Engine struct {
 	ring      []*held                     // queues with ready messages, in the order of their turns
 	parked    []*item                     // decided later: facts are missing
 	stale     map[string][]*item          // parked ones by broker whose log has to be read to its end for them
-	refusals  map[remoting.Queue]refusal
-	noted     []string  // brokers that were made known
-	lastSeen  time.Time // when a broker listed this client
-	confirmed time.Time // when the metastore was last asked for the table and answered
+	noted     []string                    // brokers that were made known
+	lastSeen  time.Time                   // when a broker listed this client
+	confirmed time.Time                   // when the metastore was last asked for the table and answered
 	logs      map[remoting.Queue]*logReader
 	in        *msha.Incarnations // of home queues
 	table     *msha.Table
@@ -96,7 +95,7 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 		cfg: cfg.withDefaults(), set: set, limits: defaultLimits(), writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
 		notify: make(chan struct{}, 1), soon: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
 		publishing: newToken(), locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
-		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, refusals: map[remoting.Queue]refusal{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
+		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
 		tasks: map[string]string{}, acked: map[string]uint64{},
 	}
 	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)

@@ -139,4 +139,4 @@ func TestOpenOfADeadProcess(t *testing.T) {
 const lockExpiry = 3 * time.Second
 
 // brief lets an engine wait for dead ones no longer than a test can.
-func brief(m *member) { m.lim.lock, m.lim.margin = lockExpiry, time.Second }
+func brief(m *member) { m.lim.trust, m.lim.margin = lockExpiry-time.Second, time.Second }

@@ -56,10 +56,10 @@ func (f *fixture) member(change ...func(*member)) *member {
 	f.Helper()
 	m := &member{f: f, name: fmt.Sprintf("member-%d", f.serial.Add(1)), lim: defaultLimits()}
 	m.client = remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler), OnRequest: func(_ string, req *remoting.Command) *remoting.Command {
-		if req.Code == remoting.ReqNotifyConsumerIDsChanged && m.Engine != nil {
-			m.Notify(req.Ext["consumerGroup"])
+		if m.Engine == nil {
+			return nil
 		}
-		return nil
+		return m.OnRequest(req)
 	}})
 	m.cfg = Config{
 		Unit: unit, Cluster: remoting.NewCluster([]string{f.NameServer()}, m.client), Router: f.router, ClientID: m.name,

@@ -39,6 +39,7 @@ type fixture struct {
 	serial  atomic.Int64
 
 	blockers []*blocker
+	operator bool // somebody moves the group's offsets; otherwise no engine may believe that
 
 	mu   sync.Mutex
 	sent []string // keys that are to be processed
@@ -70,6 +71,9 @@ func start(t *testing.T, queues int, o *embedmq.Options) *fixture {
 	f.topic(topic, queues)
 	f.topic(msha.ProgressTopic, 1)
 	t.Cleanup(func() {
+		if !f.operator && f.out.count("offset reset") > 0 {
+			t.Error("an engine took its group's own offsets for somebody else's")
+		}
 		if t.Failed() {
 			t.Log(f.out.tail(20000))
 		}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apache/rocketmq-client-go/v2/consumer"
-
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 	"github.com/go-msha/msha/internal/remoting"
@@ -21,17 +19,17 @@ const (
 	retryInterval = 200 * time.Millisecond
 )
 
-// limits are the durations that servers dictate; tests shorten them.
+// limits are the durations that servers dictate, or that all processes of a group have to agree on; tests shorten them.
 type limits struct {
-	lock   time.Duration // how long a broker keeps a lock without renewal
-	margin time.Duration // how much earlier its holder stops to rely on it
+	trust  time.Duration // how long the holder of a lock relies on it after each renewal, far below the 60 s that brokers keep it
+	margin time.Duration // how much longer others wait before they count on that
 	call   time.Duration // what an answer to a write may take
 	settle time.Duration // how long a restarted broker may take to show all it has stored: its queues are built from its log
 	begin  time.Duration // how long the copy of a record that says where a group begins may take
 }
 
 func defaultLimits() limits {
-	return limits{lock: 60 * time.Second, margin: 10 * time.Second, call: 10 * time.Second, settle: 30 * time.Second, begin: 10 * time.Second}
+	return limits{trust: 10 * time.Second, margin: time.Second, call: 10 * time.Second, settle: 30 * time.Second, begin: 10 * time.Second}
 }
 
 func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group }
@@ -39,7 +37,7 @@ func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group 
 // lock asks for the locks of queues. got has those a broker answered about; until is how long the others' locks may be trusted: counted
 // from before the request was sent.
 func (e *Engine) lock(ctx context.Context, queues []remoting.Queue) (until time.Time, got map[remoting.Queue]bool, err error) {
-	until, got = e.cfg.Now().Add(e.limits.lock-e.limits.margin), map[remoting.Queue]bool{}
+	until, got = e.cfg.Now().Add(e.limits.trust), map[remoting.Queue]bool{}
 	var mu sync.Mutex
 	err = e.perBroker(ctx, queues, func(ctx context.Context, addr string, qs []remoting.Queue) error {
 		ok, err := e.cfg.Cluster.Lock(ctx, addr, e.lockGroup(), e.cfg.ClientID, qs)
@@ -131,25 +129,23 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 		}
 	}
 	e.mu.Unlock()
-	connections := e.connections(ctx, queues)
-	asked := e.cfg.Now()
 	until, got, err := e.lock(ctx, queues)
+	freed := e.unlockForDead(ctx, got)
+	freedUntil, again, ferr := e.lock(ctx, freed)
+	maps.Copy(got, again)
+	err = errors.Join(err, ferr)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, q := range queues {
-		answer, answered := got[q]
-		if !answer {
+		if !got[q] {
 			busy = true
-			if answered && !e.refusals[q].stands() {
-				e.refusals[q] = refusal{asked, connections[q.Broker]}
-			}
 			continue
 		}
-		h := e.newHeld(q, want[q], until)
-		if r := e.refusals[q]; r.stands() {
-			h.refusedSince = r.since
+		trust := until
+		if slices.Contains(freed, q) {
+			trust = freedUntil
 		}
-		delete(e.refusals, q)
+		h := e.newHeld(q, want[q], trust)
 		e.queues[q] = h
 		e.wg.Go(func() { e.hold(h) })
 	}
@@ -172,15 +168,17 @@ func (e *Engine) openQueue(h *held) error {
 		return err
 	}
 	hold := filter.Record{Kind: filter.Hold, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Local: h.local}
-	if _, err := e.appendLog(h.ctx, h.queue.Broker, hold); err != nil {
+	if _, err := e.appendLog(e.ctx, h.queue.Broker, hold); err != nil { // not h.ctx: a Hold that was given up would be stored all the same, some time
 		return err
 	}
-	start, err := e.startOffset(h.ctx, h)
+	start, wish, err := e.startOffset(h.ctx, h)
 	if err != nil {
 		return err
 	}
-	if err := e.sameAsLeft(h, start); err != nil {
-		return err
+	if wish == notAsked { // otherwise it is the decision of who committed it
+		if err := e.sameAsLeft(h, start); err != nil {
+			return err
+		}
 	}
 	origin, next, err := e.originAt(h.ctx, h, start)
 	if err != nil {
@@ -197,6 +195,9 @@ func (e *Engine) openQueue(h *held) error {
 		return errRaised
 	}
 	h.first, h.next, h.open = start, start, true
+	if h.asked == notAsked {
+		h.asked = wish
+	}
 	switch {
 	case h.home == "" || h.dropped:
 	case h.unit == "":
@@ -218,134 +219,6 @@ func (e *Engine) openQueue(h *held) error {
 	e.unpark()
 	e.cfg.Logger.Debug("queue acquired", "queue", h.queue.String(), "offset", start)
 	return nil
-}
-
-// baseline records where a group starts in a home queue the first time it is managed, and that it starts later incarnations at their
-// beginning.
-func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
-	q := e.homeOrigin(h.queue)
-	var missing []filter.Record
-	e.mu.Lock()
-	_, managed := e.tracker.Facts().Baseline(q)
-	for n := int64(0); n <= h.in.Newest(q); n++ {
-		q.Incarnation = n
-		start := start
-		if n > 0 && managed {
-			start = h.in.From(q)
-		} else if n > 0 {
-			start = max(start, h.in.From(q))
-		}
-		if _, known := e.tracker.Facts().Baseline(q); !known {
-			missing = append(missing, filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start})
-		}
-	}
-	e.mu.Unlock()
-	if len(missing) == 0 {
-		return nil
-	}
-	end, err := e.appendLog(ctx, h.queue.Broker, missing...)
-	if err != nil {
-		return err
-	}
-	return e.readTo(ctx, map[string]int64{h.queue.Broker: end}) // the first one in the log counts
-}
-
-// startOffset is the committed offset, or where the options say that a new group starts. Replica and retry queues begin at their start.
-func (e *Engine) startOffset(ctx context.Context, h *held) (int64, error) {
-	e.mu.Lock()
-	lost := e.left[h.queue].lost
-	e.mu.Unlock()
-	if lost && h.home == "" { // what the group has committed there says nothing any more
-		return e.cfg.Cluster.MinOffset(ctx, h.queue)
-	}
-	off, err := e.cfg.Cluster.CommittedOffset(ctx, e.set.group, h.queue)
-	if err == nil {
-		return e.withinQueue(ctx, h, off)
-	}
-	if !errors.Is(err, msha.ErrNotFound) {
-		return 0, err
-	}
-	if h.home == "" || h.unit != "" {
-		return e.cfg.Cluster.MinOffset(ctx, h.queue)
-	}
-	e.mu.Lock()
-	base, known := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
-	e.mu.Unlock()
-	if known {
-		return e.withinQueue(ctx, h, base)
-	}
-	switch e.set.from {
-	case consumer.ConsumeFromFirstOffset:
-		return e.cfg.Cluster.MinOffset(ctx, h.queue)
-	case consumer.ConsumeFromTimestamp:
-		at, err := e.set.startTime()
-		if err != nil {
-			return 0, err
-		}
-		return e.cfg.Cluster.OffsetByTime(ctx, h.queue, at)
-	}
-	return e.cfg.Cluster.MaxOffset(ctx, h.queue)
-}
-
-// withinQueue checks a committed offset against what the queue holds. Committed beyond the end means that the broker lost its tail or the
-// topic was recreated: its offsets are being used again, and what is stored under them would be taken for done.
-func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, error) {
-	low, err := e.cfg.Cluster.MinOffset(ctx, h.queue)
-	if err != nil {
-		return 0, err
-	}
-	high, err := e.cfg.Cluster.MaxOffset(ctx, h.queue)
-	if err != nil {
-		return 0, err
-	}
-	if off > high && e.forgotten(h, high) {
-		return high, nil
-	}
-	if off > high {
-		return 0, msha.Errorf("consume.start", h.queue.String(), hintLostTail,
-			"%w: committed offset %d, the queue ends at %d", msha.ErrGap, off, high)
-	}
-	if off < low {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if !e.rescanned(h) {
-			e.expired(h, off, low)
-		}
-	}
-	return max(off, low), nil
-}
-
-// forgotten tells whether an offset beyond the end of a home queue was committed before the newest incarnation: nothing of that was
-// published beyond the end.
-func (e *Engine) forgotten(h *held, high int64) bool {
-	q := e.homeOrigin(h.queue)
-	q.Incarnation = h.in.Newest(q)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return h.home != "" && h.unit == "" && q.Incarnation > 0 && e.tracker.Facts().Next(q) <= high
-}
-
-// rescanned tells whether a re-scan will find out what is gone below a queue's start: of a managed group the facts tell what was
-// still to be processed. The lock is held.
-func (e *Engine) rescanned(h *held) bool {
-	_, managed := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
-	return h.home != "" && (h.unit != "" || managed)
-}
-
-// originAt finds which origin offset a local position stands for.
-func (e *Engine) originAt(ctx context.Context, h *held, start int64) (msha.OriginQueue, int64, error) {
-	if h.home == "" {
-		return msha.OriginQueue{}, 0, nil
-	}
-	if h.unit == "" {
-		return e.homeOrigin(h.queue), start, nil
-	}
-	low, err := e.cfg.Cluster.MinOffset(ctx, h.queue)
-	if err != nil || start <= low {
-		return msha.OriginQueue{}, 0, err
-	}
-	o, err := e.originOf(ctx, h.queue, start-1)
-	return o.OriginQueue, o.Offset + 1, err
 }
 
 // giveUp drops a queue and gives it back in the background; the lock is held.

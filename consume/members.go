@@ -168,16 +168,6 @@ func (e *Engine) listMembers(ctx context.Context, addrs map[string]string, first
 	return &members{ids: slices.Sorted(maps.Keys(set)), complete: err == nil}, err
 }
 
-// memberIDs are the group's client ids over all brokers, sorted.
-func (e *Engine) memberIDs(ctx context.Context) ([]string, error) {
-	addrs, err := e.cfg.Cluster.Brokers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	m, err := e.listMembers(ctx, addrs, func(context.Context, string) error { return nil })
-	return m.ids, err
-}
-
 func (e *Engine) consumerData() remoting.ConsumerData {
 	data := remoting.ConsumerData{GroupName: e.set.group, Type: "CONSUME_PASSIVELY", Model: "CLUSTERING", From: fromName(e.set.from), Subscriptions: []remoting.SubscriptionData{}}
 	for name, t := range e.topics() {
@@ -226,7 +216,7 @@ func (e *Engine) rebalance(ctx context.Context) (missing bool, err error) {
 	}
 	e.mu.Unlock()
 	busy, aerr := e.acquire(ctx, want)
-	err = errors.Join(err, aerr)
+	err = errors.Join(err, aerr, e.releaseStrays(ctx))
 	if m.complete {
 		err = errors.Join(err, e.voidDead(ctx, m.ids))
 	}

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -100,7 +101,7 @@ func TestQueueMovesAfterItsHandlers(t *testing.T) {
 
 // One process is killed: nothing is lost, and only what it had running or not yet published may repeat.
 func TestMemberKilled(t *testing.T) {
-	f := start(t, 3, &embedmq.Options{LockExpiry: lockExpiry})
+	f := start(t, 3, &embedmq.Options{LockExpiry: time.Hour}) // the others give its locks back
 	gate := newBlocker(f)
 	victim := f.join(brief, doing(func(ctx context.Context, m *primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if m.GetProperty("stuck") == "" {
@@ -138,7 +139,7 @@ func TestMemberKilled(t *testing.T) {
 
 // A process that finished work, but was killed before it could publish, repeats exactly that.
 func TestKilledBeforePublishing(t *testing.T) {
-	f := start(t, 1, &embedmq.Options{LockExpiry: lockExpiry})
+	f := start(t, 1, &embedmq.Options{LockExpiry: time.Hour})
 	victim := f.join(brief)
 	first := f.send("beijing", 5, home(0))
 	f.eventually("published", func() bool { return f.journal.succeeded() == 5 && f.acknowledged(topic) })
@@ -180,6 +181,53 @@ func TestHolderOutlivesItsLock(t *testing.T) {
 	require.Zero(t, f.journal.by(b.name))
 	gate.release()
 	f.eventually("b took over", func() bool { return slices.Contains(b.opened(), "SMS/broker-a/0") })
+	f.send("beijing", 3, home(0))
+	f.exact()
+	require.Equal(t, 3, f.journal.by(b.name))
+}
+
+// A process is not listed for a moment, as when its connections broke, while its handler runs. Its queue's lock is given back for it. It is listed
+// again before its trust in the lock has passed: the next one waits until it has finished.
+func TestHolderThatIsListedAgain(t *testing.T) {
+	f := start(t, 1, &embedmq.Options{LockExpiry: time.Hour})
+	gate := newBlocker(f)
+	trust := func(m *member) { m.lim.trust, m.lim.margin = 4*time.Second, time.Second }
+	a := f.join(trust, gate.handler())
+	f.send("beijing", 1, home(0))
+	f.eventually("running", func() bool { return f.journal.running() == 1 })
+	silent := f.Inject(embedmq.Fault{Code: remoting.ReqHeartbeat, Error: remoting.RespSystemBusy, Match: func(cmd *remoting.Command) bool {
+		return bytes.Contains(cmd.Body, []byte(`"clientID":"`+a.name+`"`))
+	}})
+	require.NoError(t, silent.Wait(f.ctx))
+	require.NoError(t, f.mq.Unregister(f.ctx, f.BrokerAddr(broker), a.name, group))
+	b := f.member(trust, with(consumer.WithStrategy(func(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return all })))
+	require.NoError(t, b.Subscribe(topic, consumer.MessageSelector{}, b.handle))
+	require.NoError(t, b.Start())
+	f.eventually("a notices", func() bool { return f.out.says("queue lock lost", a.name, "SMS") })
+	silent.Remove()
+	f.eventually("a is listed again", func() bool {
+		ids, err := f.mq.ConsumerIDs(f.ctx, f.BrokerAddr(broker), group)
+		return err == nil && slices.Contains(ids, a.name)
+	})
+	f.eventually("b waits for the release", func() bool { return f.out.says("waiting for a holder that did not release", b.name, a.name, "SMS") })
+	until := time.Now().Add(6 * time.Second) // a's trust has passed
+	f.eventually("b has looked", func() bool { return time.Now().After(until) })
+	require.Zero(t, f.journal.by(b.name))
+	gate.release()
+	f.eventually("b took over", func() bool { return slices.Contains(b.opened(), "SMS/broker-a/0") })
+	f.send("beijing", 3, home(0))
+	f.exact()
+	require.Equal(t, 3, f.journal.by(b.name))
+}
+
+// A Hold is stored behind the Release that was written after it. Its process lives on, and gives the queue back once more.
+func TestHoldBehindItsRelease(t *testing.T) {
+	f := start(t, 1, &embedmq.Options{LockExpiry: time.Hour})
+	nothing := func(_, _ string, _ []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return nil }
+	everything := func(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return all }
+	a := f.join(brief, with(consumer.WithStrategy(nothing)))
+	f.write(factLog(), filter.Record{Kind: filter.Hold, Group: group, Client: a.name, Writer: a.writer, Local: filter.LocalQueue{Topic: topic, Broker: broker}})
+	b := f.join(brief, with(consumer.WithStrategy(everything)))
 	f.send("beijing", 3, home(0))
 	f.exact()
 	require.Equal(t, 3, f.journal.by(b.name))

@@ -70,6 +70,7 @@ func TestCommittedOffsetHonoured(t *testing.T) {
 
 func (f *fixture) commit(q remoting.Queue, offset int64) {
 	f.Helper()
+	f.operator = true
 	require.NoError(f, f.mq.CreateGroup(f.ctx, f.BrokerAddr(q.Broker), remoting.GroupConfig{Name: group}))
 	require.NoError(f, f.mq.Commit(f.ctx, group, q, offset))
 }

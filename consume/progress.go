@@ -72,9 +72,16 @@ func (e *Engine) publishFacts(ctx context.Context, commit bool) (failed map[stri
 	for _, part := range e.tracker.Publish() {
 		facts[part.Log] = part
 	}
+	positions := e.positions()
+	for broker, byQueue := range positions {
+		part := facts[broker]
+		part.Log = broker
+		part.Records = slices.AppendSeq(part.Records, maps.Values(byQueue))
+		facts[broker] = part
+	}
 	commits := map[string]map[remoting.Queue]int64{}
 	for q, h := range e.queues {
-		if off := h.committable(); commit && h.open && off != h.committed {
+		if off := h.committable(); commit && h.mayCommit() && off != h.committed {
 			if commits[q.Broker] == nil {
 				commits[q.Broker] = map[remoting.Queue]int64{}
 			}
@@ -96,6 +103,7 @@ func (e *Engine) publishFacts(ctx context.Context, commit bool) (failed map[stri
 		wg.Go(func() {
 			err := e.writeFacts(ctx, facts[broker])
 			if err == nil {
+				e.published(positions[broker])
 				err = e.commitAll(ctx, commits[broker])
 			}
 			if err != nil {

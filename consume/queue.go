@@ -27,28 +27,30 @@ type held struct {
 	scan     chan struct{} // something may have become pending
 
 	// Under the engine's lock:
-	in           *msha.Incarnations // of home queues, as this generation knows them
-	lost         bool               // its broker lost its tail
-	open         bool               // acquired completely: offsets may be committed
-	nowhere      bool               // that its messages wait for where the group begins was reported
-	originSeen   bool               // a replica queue's messages have told whose copies they are
-	dropped      bool
-	unfiltered   bool              // its broker refuses the filter, which was reported
-	trustUntil   time.Time         // nothing starts later without a renewed lock
-	refusedSince time.Time         // the queue's lock was refused from then on, until it was granted; zero: it was not, or the broker may have begun anew
-	first        int64             // local offset at which it began to pull
-	next         int64             // next local offset to pull
-	last         *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
-	committed    int64
-	maxOffset    int64
-	window       filter.Window // pulled local offsets
-	ready        []*item       // not decided about; of an ordered group the lowest first
-	lane         filter.Lane   // of an ordered group
-	scanning     uint64        // the re-scan that is under way
-	resumeAt     time.Time     // an ordered group waits after a failure
-	inRing       bool
-	running      int // started and not finished, re-scans included
-	rescans      int // re-scanned and not finished
+	in         *msha.Incarnations // of home queues, as this generation knows them
+	lost       bool               // its broker lost its tail
+	open       bool               // acquired completely: offsets may be committed
+	nowhere    bool               // that its messages wait for where the group begins was reported
+	originSeen bool               // a replica queue's messages have told whose copies they are
+	dropped    bool
+	unfiltered bool              // its broker refuses the filter, which was reported
+	trustUntil time.Time         // nothing starts later without a renewed lock
+	lockedAt   time.Time         // its lock was granted before then
+	first      int64             // local offset at which it began to pull
+	next       int64             // next local offset to pull
+	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
+	committed  int64
+	published  int64 // position in the log, of a replica or retry queue
+	asked      int64 // where an operator wants it to be read on, unless notAsked
+	maxOffset  int64
+	window     filter.Window // pulled local offsets
+	ready      []*item       // not decided about; of an ordered group the lowest first
+	lane       filter.Lane   // of an ordered group
+	scanning   uint64        // the re-scan that is under way
+	resumeAt   time.Time     // an ordered group waits after a failure
+	inRing     bool
+	running    int // started and not finished, re-scans included
+	rescans    int // re-scanned and not finished
 }
 
 // leftover is what is remembered of a generation.
@@ -62,7 +64,7 @@ type leftover struct {
 func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
 	h := &held{
 		queue: q, local: filter.LocalQueue{Topic: q.Topic, Broker: q.Broker, ID: q.ID}, home: t.home, unit: t.unit, sub: t.sub,
-		trustUntil: trustUntil, committed: -1, done: make(chan struct{}),
+		trustUntil: trustUntil, lockedAt: e.cfg.Now(), committed: -1, asked: notAsked, done: make(chan struct{}),
 		room: make(chan struct{}, 1), scanRoom: make(chan struct{}, 1), scan: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(e.ctx)
@@ -134,20 +136,8 @@ func (e *Engine) hold(h *held) {
 // pullLoop reads an opened queue in order until it is given up or cannot be read.
 func (e *Engine) pullLoop(h *held) {
 	backoff, suspect := retryInterval, time.Time{}
-	for e.until(h, h.room, func() bool { return int64(h.window.Len()) < e.set.threshold }) {
-		req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll}
-		if h.sub != nil {
-			req = h.sub.filter(req)
-		}
-		res, err := e.cfg.Cluster.Pull(h.ctx, req)
-		if err == nil && !suspect.IsZero() {
-			if err = e.filtered(h); err == nil {
-				err = e.sameQueue(h.ctx, h)
-			}
-		}
-		if err == nil {
-			err = e.arrived(h, res)
-		}
+	for e.until(h, h.room, func() bool { return h.asked != notAsked || int64(h.window.Len()) < e.set.threshold }) {
+		err := e.readOn(h, !suspect.IsZero())
 		switch {
 		case err == nil:
 			backoff, suspect = retryInterval, time.Time{}
@@ -170,6 +160,27 @@ func (e *Engine) pullLoop(h *held) {
 			e.cfg.Cluster.Forget()
 		}
 	}
+}
+
+// readOn pulls once, or carries out a reset.
+func (e *Engine) readOn(h *held, suspect bool) error {
+	if to, ok := e.wished(h); ok {
+		return e.carryOut(h, to)
+	}
+	req := remoting.PullRequest{Queue: h.queue, Group: e.set.group, Offset: h.next, Max: e.set.pullBatch, Suspend: longPoll, Resets: true}
+	if h.sub != nil {
+		req = h.sub.filter(req)
+	}
+	res, err := e.cfg.Cluster.Pull(h.ctx, req)
+	if err == nil && suspect {
+		if err = e.filtered(h); err == nil {
+			err = e.sameQueue(h.ctx, h)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return e.arrived(h, res)
 }
 
 // retake begins anew with a replica or retry queue whose broker lost its tail. Their messages carry their identities: which local offsets
@@ -230,12 +241,17 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 	if h.dropped {
 		return nil
 	}
-	if res.Status == remoting.PullOffsetIllegal {
-		if res.NextOffset < h.next {
+	if res.Status == remoting.PullReset || res.Status == remoting.PullOffsetIllegal {
+		switch moved(h.next, res.MinOffset, res.MaxOffset, res.NextOffset, res.Status == remoting.PullReset) {
+		case cutOff:
 			return msha.Errorf("consume.pull", h.queue.String(), hintLostTail,
 				"%w: read up to offset %d, the queue ends at %d", msha.ErrGap, h.next, res.NextOffset)
+		case expired:
+			e.expired(h, h.next, res.NextOffset)
+		default:
+			e.ask(h, res.NextOffset)
+			return nil
 		}
-		e.expired(h, h.next, res.NextOffset)
 	}
 	h.maxOffset = res.MaxOffset
 	var items []*item

@@ -62,7 +62,9 @@ func TestReplicaWaitsForItsBaseline(t *testing.T) {
 	f.eventually("home processed", func() bool { return f.journal.succeeded() == 3 })
 	f.eventually("copies read", func() bool { return m.GetOffsetDiffMap()[topic] == 6 })
 	require.Equal(t, 3, f.journal.started())
-	f.eventually("reported", func() bool { return f.out.says("messages wait", foreign().String(), "POST /provision?unit="+other+"&group="+group) })
+	f.eventually("reported", func() bool {
+		return f.out.says("messages wait", foreign().String(), "POST /provision?unit="+other+"&group="+group)
+	})
 	require.EqualValues(t, 6, m.Stats().Waiting)
 	f.foreignBaseline(7)
 	f.eventually("acknowledged", func() bool { return f.journal.succeeded() == 7 && f.acknowledged(topic, replicaTopic) })

@@ -10,6 +10,9 @@ type Stats struct {
 	Refused      int64 // retry copies closed and acknowledged
 	Legacy       int64 // runs of retry copies from before the group was managed
 	Reread       int64 // messages found by re-scans
+	ResetBack    int64 // offset resets by operators that repeat nothing: facts decide, not offsets
+	ResetSkipped int64 // messages in what offset resets by operators skipped, whoever's they were
+	ResetRefused int64 // offset resets that were not carried out: beyond the end, or of retry queues
 	Expired      int64 // messages of the unit's own routes that were gone before they could be processed
 	Unrouted     int64 // messages no rule covers
 	Waiting      int64 // messages that wait for facts, now

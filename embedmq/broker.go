@@ -24,7 +24,8 @@ type broker struct {
 	log      []*record // ascending phys
 	nextPhys int64
 	offsets  map[offsetKey]int64
-	pending  []*delayed // ascending due
+	resets   map[offsetKey]int64 // by operators, not told to the group yet
+	pending  []*delayed          // ascending due
 	seq      int
 	alarm    func() bool
 	halves   map[int64]*record
@@ -53,6 +54,7 @@ var brokerHandlers = map[int]func(*broker, *request) *remoting.Command{
 	remoting.ReqQueryConsumerOffset:     (*broker).queryOffset,
 	remoting.ReqUpdateConsumerOffset:    (*broker).updateOffset,
 	remoting.ReqGetAllConsumerOffset:    (*broker).allOffsets,
+	remoting.ReqInvokeResetOffset:       (*broker).resetOffset,
 	remoting.ReqSearchOffsetByTimestamp: (*broker).searchOffset,
 	remoting.ReqGetMaxOffset:            (*broker).maxOffset,
 	remoting.ReqGetMinOffset:            (*broker).minOffset,
@@ -118,6 +120,7 @@ func (b *broker) start(addr string) error {
 		}
 		b.srv, b.host, b.addr, b.began = l, l.addr, l.addr.String(), b.c.opts.Clock.Now()
 		b.members, b.producers, b.locks = map[string]*groupMembers{}, map[string]map[string]*remoting.Conn{}, map[string]map[lockKey]*lockEntry{}
+		b.resets = map[offsetKey]int64{}
 		b.c.ns.registerAll(b)
 		b.arm()
 	})

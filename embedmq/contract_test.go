@@ -25,6 +25,13 @@ func TestContract(t *testing.T) {
 		Kill:       func() error { return c.Kill("broker-a") },
 		Restart:    func() error { return c.Restart("broker-a", embedmq.KeepAll) },
 	}, contract.Protocol()...)
+	t.Run("client resets", func(t *testing.T) {
+		c, err := embedmq.Start(&embedmq.Options{ClientResets: true})
+		require.NoError(t, err)
+		defer c.Close()
+		contract.Run(t, contract.Target{NameServer: c.NameServer(), Broker: "broker-a", Addr: func() string { return c.BrokerAddr("broker-a") },
+			Version: contract.Embedded, ClientResets: true}, contract.Resets())
+	})
 	if !t.Failed() {
 		require.Empty(t, c.Unserved(), "requests that no scenario sends")
 	}

@@ -20,6 +20,8 @@
 //   - A pull may bring an SQL92 expression, which counts whatever the group's members have registered. One that cannot be read filters
 //     nothing: the pull gets every message. Only a heartbeat's bad expression makes pulls fail (code 27), and the request to check a
 //     subscription (46) says so beforehand (code 23). How expressions are read is told at sqlFilter.
+//   - A reset of a group's offset (222) is told to the group's next pull, once, whoever sends it; a held pull is told with the next message.
+//     Until then commits are answered with success and ignored. With Options.ClientResets the connected clients are told (220).
 //   - While a group itself holds unexpired queue locks, each send to its retry topic goes to its dead-letter topic.
 //
 // Delayed messages, lock expiry, client expiry, store timestamps and delays of faults follow Options.Clock. Long polling follows

@@ -25,6 +25,7 @@ type Options struct {
 	ClientExpiry     time.Duration   // a client without heartbeat for this long is dropped from its groups; default 120s
 	LockExpiry       time.Duration   // a queue lock that was not renewed for this long is free; default 60s
 	PropertyFilter   bool            // let subscriptions filter by SQL92 expressions (enablePropertyFilter); default false, as in RocketMQ
+	ClientResets     bool            // reset a group's offsets through its consumers, as RocketMQ 4 does (useServerSideResetOffset=false); default false
 	Dir              string          // folder where the brokers keep what they store, for one cluster at a time; default: memory only
 	Accounts         []Account       // who may use the brokers; default (nil): everybody, without signatures
 	TLS              *tls.Config     // of the name server and the brokers, which then speak nothing else; default: plain TCP

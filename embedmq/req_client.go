@@ -99,16 +99,18 @@ func (m *groupMembers) subscribe(subs []subscription) (changed bool) {
 	return changed
 }
 
+// flagOneway marks a request that wants no answer.
+const flagOneway = 2
+
 // notify tells the members of a group that the membership or the subscription changed.
 func (b *broker) notify(group string) {
 	m := b.members[group]
 	if m == nil || !b.findGroup(group).NotifyIDsChanged {
 		return
 	}
-	const oneway = 2
 	for _, id := range slices.Sorted(maps.Keys(m.clients)) {
 		cmd := remoting.NewRequest(remoting.ReqNotifyConsumerIDsChanged, map[string]string{"consumerGroup": group}, nil)
-		cmd.Flag |= oneway
+		cmd.Flag |= flagOneway
 		b.c.post(m.clients[id].conn, cmd)
 	}
 }

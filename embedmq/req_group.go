@@ -2,6 +2,7 @@ package embedmq
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/go-msha/msha/internal/remoting"
 )
@@ -74,6 +75,7 @@ func (b *broker) dropGroup(name string, cleanOffset bool) {
 				delete(b.offsets, k)
 			}
 		}
+		maps.DeleteFunc(b.resets, func(k offsetKey, _ int64) bool { return k.group == name })
 	}
 }
 

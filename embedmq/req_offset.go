@@ -18,6 +18,9 @@ func (b *broker) queryOffset(r *request) *remoting.Command {
 		return bad
 	}
 	key := offsetKey{r.str("consumerGroup"), r.str("topic"), r.int("queueId")}
+	if off, ok := b.resets[key]; ok {
+		return r.ok(map[string]string{"offset": itoa(off)})
+	}
 	if off, ok := b.offsets[key]; ok {
 		return r.ok(map[string]string{"offset": itoa(off)})
 	}
@@ -42,6 +45,9 @@ func (b *broker) updateOffset(r *request) *remoting.Command {
 	}
 	if b.groups[key.group] == nil {
 		return r.fail(remoting.RespSubscriptionGroupAbsent, "Group %s not exist!", key.group)
+	}
+	if _, ok := b.resets[key]; ok {
+		return r.cmd.Reply(remoting.RespSuccess, "Offset has been previously reset")
 	}
 	b.commit(key, r.int64("commitOffset"))
 	return r.ok(nil)

@@ -50,14 +50,19 @@ func (b *broker) pullNow(r *request, mayHold bool) *remoting.Command {
 	q := b.queue(topic, id)
 	offset := r.int64("queueOffset")
 	code, next, recs := q.read(offset, filter, b.pullLimits(r))
+	remark, key := "", offsetKey{group, topic, id}
+	if to, reset := b.resets[key]; reset {
+		delete(b.resets, key)
+		code, next, recs, remark = remoting.RespPullOffsetMoved, to, nil, "OFFSET_RESET"
+	}
 	if flags&pullCommit != 0 && mayHold {
-		b.commit(offsetKey{group, topic, id}, r.int64("commitOffset"))
+		b.commit(key, r.int64("commitOffset"))
 	}
 	if code == remoting.RespPullNotFound && mayHold && flags&pullSuspend != 0 && !r.cmd.IsOneway() {
 		b.hold(r, q, offset, filter, time.Duration(r.int64("suspendTimeoutMillis"))*time.Millisecond)
 		return nil
 	}
-	answer := r.cmd.Reply(code, "")
+	answer := r.cmd.Reply(code, remark)
 	answer.Ext = map[string]string{"suggestWhichBrokerId": "0", "nextBeginOffset": itoa(next), "minOffset": itoa(q.min),
 		"maxOffset": itoa(q.max()), "topicSysFlag": strconv.Itoa(t.SysFlag), "groupSysFlag": "0"}
 	for _, rec := range recs {

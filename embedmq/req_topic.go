@@ -2,6 +2,7 @@ package embedmq
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/go-msha/msha/internal/remoting"
@@ -59,6 +60,7 @@ func (b *broker) dropTopic(name string) {
 			delete(b.offsets, k)
 		}
 	}
+	maps.DeleteFunc(b.resets, func(k offsetKey, _ int64) bool { return k.topic == name })
 	b.compact()
 }
 

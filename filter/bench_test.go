@@ -19,7 +19,7 @@ func BenchmarkDecision(b *testing.B) {
 			t.SetTable(table(1, owner, 1, msha.SetOpen, ""))
 			t.CaughtUp(1)
 			t.Acquire(local, q, 0)
-			ms := make([]Message, pull)
+			ms, keys := make([]Message, pull), make([]Key, pull)
 			next := int64(0)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -28,12 +28,17 @@ func BenchmarkDecision(b *testing.B) {
 				}
 				next += pull
 				t.Pulled(local, q, ms, next)
+				running := 0
 				for _, m := range ms {
 					if d := t.Start(m); d.Verdict == Run {
-						t.Finish(m, d.Key, "b")
+						keys[running] = d.Key
+						running++
 					} else {
 						t.Skipped(m)
 					}
+				}
+				for i, key := range keys[:running] {
+					t.Finish(ms[i], key, "b")
 				}
 				if next%(pull*1000) == 0 {
 					t.Publish()

@@ -17,6 +17,7 @@ func sampleRecords() []Record {
 		{Kind: Baseline, Group: "g", Queue: q, Offset: 5},
 		{Kind: Baseline, Group: "g", Set: "s", Term: 2, Queue: q, Spans: Offsets{{0, 5}, {9, End}}, Hash: "h"},
 		{Kind: Done, Group: "g", Set: "s", Term: 2, Queue: q, Spans: Range(0, 4), Next: 9},
+		{Kind: Done, Group: "g", Local: local, Next: 9},
 		open,
 		{Kind: Sent, Group: "g", Set: "s", Term: 2, Queue: q, Offset: 7, Number: "w-1"},
 		{Kind: Close, Group: "g", Set: "s", Term: 2, Queue: q, Offset: 7, Number: "w-1"},

@@ -36,29 +36,28 @@ const NoBaseline = "no baseline"
 // Decision is the answer to Start.
 type Decision struct {
 	Verdict Verdict
-	Reason  string // for logs and counters
-	Key     Key    // the term it runs under
-	Close   Record // Refuse: to be written first
+	Reason  string  // for logs and counters
+	Key     Key     // the term it runs under
+	Close   *Record // Refuse: to be written first
 }
 
 // Start is the start rule of design section 7; a message that may run is registered as in flight in the same step.
 func (t *Tracker) Start(m Message) Decision {
-	d := t.decide(m)
+	d := t.decide(&m)
 	if d.Verdict != Run || m.Legacy {
 		return d
 	}
 	f := flight{d.Key, m.Value, m.Unit, t.table.Version}
 	if s := t.state(m.Origin.OriginQueue); s != nil && m.Retry == "" {
-		p := s.messages[m.Origin.Offset]
+		p := s.messages.note(m.Origin.Offset)
 		p.running, p.flight = true, f
-		s.messages[m.Origin.Offset] = p
 	} else {
 		t.running[m.Origin] = f
 	}
 	return d
 }
 
-func (t *Tracker) decide(m Message) Decision {
+func (t *Tracker) decide(m *Message) Decision {
 	switch {
 	case m.Legacy:
 		return Decision{Verdict: Run, Reason: "legacy retry"}
@@ -67,16 +66,16 @@ func (t *Tracker) decide(m Message) Decision {
 	case m.Retry != "":
 		return t.decideRetry(m)
 	}
-	set, ok := t.table.Lookup(m.Value, m.Unit)
+	set := t.table.Set(m.Value, m.Unit)
 	switch {
-	case !ok:
+	case set == nil:
 		return Decision{Verdict: Skip, Reason: "no route"}
 	case set.Owner != t.unit:
 		return Decision{Verdict: Skip, Reason: "other unit"}
 	case set.State == msha.SetFenced:
 		return Decision{Verdict: Skip, Reason: "fenced"}
 	}
-	key := KeyOf(set)
+	key := KeyOf(*set)
 	q := t.state(m.Origin.OriginQueue)
 	if q == nil {
 		return Decision{Verdict: Wait, Reason: "queue given up"}
@@ -103,8 +102,10 @@ func (t *Tracker) decide(m Message) Decision {
 
 // runs tells whether a message is in flight here.
 func (t *Tracker) runs(s *queueState, o msha.Origin) bool {
-	if s != nil && s.messages[o.Offset].running {
-		return true
+	if s != nil {
+		if p := s.messages.find(o.Offset); p != nil && p.running {
+			return true
+		}
 	}
 	if len(t.running) == 0 {
 		return false
@@ -126,7 +127,7 @@ func (t *Tracker) awaits(k Key, o msha.Origin) bool {
 // decideRetry decides about a retry copy. While its number is live it is all that will ever bring the message back: it runs, waits, or its
 // number is closed before it is acknowledged. Which number is live does not depend on the table, which may be older or newer than
 // the term of the Open.
-func (t *Tracker) decideRetry(m Message) Decision {
+func (t *Tracker) decideRetry(m *Message) Decision {
 	a := t.mine.numbers[m.Retry]
 	switch {
 	case a == nil && t.isDone(t.keyOf(m), m.Origin):
@@ -141,7 +142,7 @@ func (t *Tracker) decideRetry(m Message) Decision {
 	if !ok || set.Owner != t.unit || set.State != msha.SetOpen || KeyOf(set) != key {
 		r := CloseOf(a.open)
 		r.Client, r.Writer = t.client, t.writer
-		return Decision{Verdict: Refuse, Reason: "not to be started here", Key: key, Close: r}
+		return Decision{Verdict: Refuse, Reason: "not to be started here", Key: key, Close: &r}
 	}
 	if t.isDone(key, m.Origin) {
 		return Decision{Verdict: Skip, Reason: "done"} // what ran here has just ended

@@ -124,6 +124,7 @@ type GroupFacts struct {
 	handed   handedOver // of all groups
 	baseline map[msha.OriginQueue]start
 	next     map[msha.OriginQueue]int64
+	read     map[LocalQueue]int64 // the same in offsets of the unit's own queues, where these are not the origin's
 	done     map[termQueue]*Offsets
 	retries  map[termQueue]map[int64]*retries // of messages that are not Done
 	numbers  map[string]*attempt              // the same, by number
@@ -133,7 +134,7 @@ type GroupFacts struct {
 
 func newGroupFacts(name string, handed handedOver) *GroupFacts {
 	return &GroupFacts{
-		name: name, handed: handed, baseline: map[msha.OriginQueue]start{}, next: map[msha.OriginQueue]int64{}, done: map[termQueue]*Offsets{},
+		name: name, handed: handed, baseline: map[msha.OriginQueue]start{}, next: map[msha.OriginQueue]int64{}, read: map[LocalQueue]int64{}, done: map[termQueue]*Offsets{},
 		retries: map[termQueue]map[int64]*retries{}, numbers: map[string]*attempt{}, holders: map[LocalQueue]*holder{}, logs: map[msha.OriginQueue]string{},
 	}
 }
@@ -146,6 +147,10 @@ func (g *GroupFacts) apply(log string, r Record) {
 	case Baseline:
 		g.applyBaseline(r)
 	case Done:
+		if r.Local != (LocalQueue{}) {
+			g.read[r.Local] = max(g.read[r.Local], r.Next)
+			return
+		}
 		g.next[r.Queue] = max(g.next[r.Queue], r.Next)
 		if r.Set != "" {
 			for _, s := range r.Spans {
@@ -188,6 +193,12 @@ func (g *GroupFacts) Baseline(q msha.OriginQueue) (int64, bool) {
 
 // Next is the highest pull position published for an origin queue.
 func (g *GroupFacts) Next(q msha.OriginQueue) int64 { return g.next[q] }
+
+// Read is the highest pull position published for a replica or retry queue, in its own offsets.
+func (g *GroupFacts) Read(q LocalQueue) (int64, bool) {
+	next, ok := g.read[q]
+	return next, ok
+}
 
 // Done is the coverage of a term.
 func (g *GroupFacts) Done(k Key, q msha.OriginQueue) Offsets {
@@ -253,6 +264,16 @@ func (h *holder) apply(r Record) {
 		h.hold = r
 		maps.DeleteFunc(h.releases, func(_ string, at int64) bool { return at <= r.LogOffset })
 	}
+}
+
+// HeldBy lists the queues whose unreleased Hold is a process's.
+func (g *GroupFacts) HeldBy(writer string) (queues []LocalQueue) {
+	for q := range g.holders {
+		if hold, held := g.Holder(q); held && hold.Writer == writer {
+			queues = append(queues, q)
+		}
+	}
+	return queues
 }
 
 // Holder is the unreleased Hold of a local queue.

@@ -27,7 +27,7 @@ func randomLog(rng *rand.Rand, n int) [][]Record {
 		off := int64(rng.IntN(12))
 		one := Record{Group: "g", Set: k.Set, Term: k.Term, Queue: q, Offset: off, Number: fmt.Sprint("n", rng.IntN(numbers+1)), Writer: "w", Client: "c"}
 		writer := fmt.Sprint("w", rng.IntN(3))
-		switch rng.IntN(9) {
+		switch rng.IntN(10) {
 		case 0:
 			one = Record{Kind: Baseline, Group: "g", Queue: q, Offset: off}
 		case 1:
@@ -44,6 +44,8 @@ func randomLog(rng *rand.Rand, n int) [][]Record {
 			one = follow(open, []Kind{Sent, Close, Void}[rng.IntN(3)])
 		case 7:
 			one = Record{Kind: []Kind{Hold, Release}[rng.IntN(2)], Group: "g", Local: localHome, Client: "c" + writer, Writer: writer}
+		case 9:
+			one = Record{Kind: Done, Group: "g", Local: localHome, Next: off}
 		case 8:
 			bodies = append(bodies, []Record{{Kind: Baseline, Set: "s", Term: 2, Hash: "h", Chunks: 3}},
 				[]Record{{Kind: Baseline, Group: "g", Set: "s", Term: 2, Hash: "h", Queue: homeQueue, Spans: Range(2, 9)}})
@@ -80,7 +82,8 @@ func answers(f *Facts) string {
 	g := f.Group("g")
 	s := ""
 	holder, held := g.Holder(localHome)
-	s += fmt.Sprint(holder.Writer, held, g.HandedOver(Key{"s", 2}, "h"), "\n")
+	read, known := g.Read(localHome)
+	s += fmt.Sprint(holder.Writer, held, g.HandedOver(Key{"s", 2}, "h"), read, known, "\n")
 	for _, q := range []msha.OriginQueue{homeQueue, copyQueue} {
 		base, known := g.Baseline(q)
 		s += fmt.Sprint(base, known, g.Next(q), g.Unsent(q), "\n")

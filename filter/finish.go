@@ -18,7 +18,7 @@ func (t *Tracker) Finish(m Message, k Key, log string) {
 		}
 		s.did(k, m.Origin.Offset, m.Origin.Offset+1)
 		t.cover(log, k, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1)
-		t.coverAll(log, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1, k, t.keyOf(m))
+		t.coverAll(log, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1, k, t.keyOf(&m))
 		return
 	}
 	delete(t.running, m.Origin)
@@ -26,16 +26,15 @@ func (t *Tracker) Finish(m Message, k Key, log string) {
 		return
 	}
 	t.cover(log, k, m.Origin.OriginQueue, m.Origin.Offset, m.Origin.Offset+1)
-	t.left(m, k)
+	t.left(&m, k)
 }
 
 // Unstart takes back that a message was started: it stays buffered, and Start decides about it again. For ordered groups, which wait
 // where they are after a failure.
 func (t *Tracker) Unstart(m Message) {
 	if s := t.state(m.Origin.OriginQueue); s != nil {
-		p := s.messages[m.Origin.Offset]
+		p := s.messages.note(m.Origin.Offset)
 		p.running, p.flight = false, flight{}
-		s.messages[m.Origin.Offset] = p
 	}
 }
 
@@ -48,7 +47,7 @@ func (t *Tracker) Failed(m Message, k Key) {
 	if s := t.state(m.Origin.OriginQueue); s != nil && m.Retry == "" {
 		s.ended(m.Origin.Offset)
 	}
-	t.left(m, k)
+	t.left(&m, k)
 }
 
 // Skipped records that a message was acknowledged unprocessed. For its own route it stays an exception, for the others it is covered.
@@ -57,12 +56,12 @@ func (t *Tracker) Skipped(m Message) {
 		return
 	}
 	t.Forget(m)
-	t.left(m, Key{})
+	t.left(&m, Key{})
 }
 
 // left covers a message for every owned term but its own: the one it ran under, and the one its route
 // has now, which is another if the process was out of touch while the route moved away and back.
-func (t *Tracker) left(m Message, own Key) {
+func (t *Tracker) left(m *Message, own Key) {
 	q, off := m.Origin.OriginQueue, m.Origin.Offset
 	s := t.state(q)
 	if s == nil || m.Retry != "" {
@@ -86,10 +85,13 @@ func (t *Tracker) left(m Message, own Key) {
 
 // keyOf is the term of a message's route in the table applied, if this unit owns it. It is the term that this unit lost by force as long
 // as it has not rejoined: what it leaves of that may still have to be processed, although parts of the term may have stayed here.
-func (t *Tracker) keyOf(m Message) Key {
-	set, ok := t.table.Lookup(m.Value, m.Unit)
-	if ok && set.Owner == t.unit {
-		return KeyOf(set)
+func (t *Tracker) keyOf(m *Message) Key {
+	set := t.table.Set(m.Value, m.Unit)
+	switch {
+	case set == nil:
+		return Key{}
+	case set.Owner == t.unit:
+		return KeyOf(*set)
 	}
 	lost, _ := set.ForcedFrom(t.unit)
 	return Key{lost.Set, lost.Term}
@@ -168,7 +170,7 @@ func (t *Tracker) Drained() bool {
 		}
 	}
 	for _, s := range t.queues {
-		for _, p := range s.messages {
+		for _, p := range s.messages.all() {
 			if p.running && p.version != t.table.Version && !t.startable(p.flight) {
 				return false
 			}

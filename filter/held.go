@@ -10,8 +10,8 @@ import (
 type queueState struct {
 	queue    msha.OriginQueue
 	log      string
-	next     int64           // everything below was pulled
-	messages map[int64]place // pulled and not finished
+	next     int64  // everything below was pulled
+	messages places // pulled and not finished
 
 	// What ended since the last fold: it is covered for every owned term, but not as kept for it.
 	left Offsets
@@ -20,13 +20,6 @@ type queueState struct {
 
 	terms   []termState // what the facts of a version say of the terms in use
 	version uint64
-}
-
-// place is a pulled message.
-type place struct {
-	buffered int32 // how often it was pulled and has not left
-	running  bool
-	flight
 }
 
 // termState is what the facts say of one term in one queue.
@@ -41,31 +34,29 @@ type termState struct {
 // maxTerms bounds how many terms' facts are kept at hand.
 const maxTerms = 64
 
-func (s *queueState) add(off int64) {
-	p := s.messages[off]
-	p.buffered++
-	s.messages[off] = p
-}
+func (s *queueState) add(off int64) { s.messages.note(off).buffered++ }
 
 // forget takes a message out of the buffer once.
 func (s *queueState) forget(off int64) {
-	p := s.messages[off]
-	if p.buffered--; p.buffered > 0 || p.running {
-		s.messages[off] = p
+	p := s.messages.find(off)
+	if p == nil {
 		return
 	}
-	delete(s.messages, off)
+	if p.buffered--; p.buffered <= 0 && !p.running {
+		s.messages.drop(off)
+	}
 }
 
 // ended takes a started message out of what runs and of the buffer.
 func (s *queueState) ended(off int64) (f flight, ok bool) {
-	p := s.messages[off]
+	p := s.messages.find(off)
+	if p == nil {
+		return f, false
+	}
 	f, ok = p.flight, p.running
 	p.running, p.flight = false, flight{}
-	if p.buffered--; p.buffered > 0 {
-		s.messages[off] = p
-	} else {
-		delete(s.messages, off)
+	if p.buffered--; p.buffered <= 0 {
+		s.messages.drop(off)
 	}
 	return f, ok
 }

@@ -31,7 +31,7 @@ func (t *Tracker) Pending(q msha.OriginQueue) Offsets {
 // busy is what is buffered, in flight, or on its way to the retry topic.
 func (t *Tracker) busy(q msha.OriginQueue, s *queueState) Offsets {
 	var busy Offsets
-	for off := range s.messages {
+	for off := range s.messages.all() {
 		busy.Add(off, off+1)
 	}
 	for o := range t.running {

@@ -21,7 +21,8 @@ const (
 	// until it has rejoined; of its queues, Offset is where that begins.
 	Baseline Kind = iota + 1
 	// Done: Set, Term, Queue, Spans are covered. Next, if not 0, is the pull position of Queue: everything below was pulled.
-	// Set may be empty: then only Next counts.
+	// Set may be empty: then only Next counts. With Local in place of Queue, Next is the pull position of that replica or retry queue, in
+	// its own offsets.
 	Done
 	// Open: the message (Queue, Offset) failed under Set, Term; a retry copy with Number will be sent. Attempt counts the
 	// failures; Writer, Client, MsgID, UniqKey tell whose and which.

@@ -693,7 +693,7 @@ func TestWhatAUnitLeavesOfALostRouteStaysAnException(t *testing.T) {
 	r.read(open, SentOf(open))
 	d := r.Start(copyOf(3, "n1"))
 	require.Equal(t, Refuse, d.Verdict)
-	r.read(d.Close)
+	r.read(*d.Close)
 	r.Failed(copyOf(3, "n1"), Key{})
 	require.False(t, r.Facts().Done(firstTerm, homeQueue).Contains(3))
 

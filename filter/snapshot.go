@@ -67,6 +67,11 @@ func (g *GroupFacts) records(log string, past func(Key) bool) []Record {
 			rs = append(rs, Record{Kind: Done, Group: g.name, Queue: q, Next: next})
 		}
 	}
+	for q, next := range g.read {
+		if q.Broker == log {
+			rs = append(rs, Record{Kind: Done, Group: g.name, Local: q, Next: next})
+		}
+	}
 	for tq, done := range g.done {
 		if g.logs[tq.queue] != log || past(tq.Key) {
 			continue

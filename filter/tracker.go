@@ -152,7 +152,7 @@ func (t *Tracker) queueOf(local LocalQueue, origin msha.OriginQueue, next int64)
 		return s
 	}
 	l := t.locals[local]
-	s := &queueState{queue: origin, log: l.log, next: next, messages: map[int64]place{}}
+	s := &queueState{queue: origin, log: l.log, next: next}
 	t.queues[origin] = s
 	l.origins = append(l.origins, origin)
 	return s
@@ -190,7 +190,8 @@ func (t *Tracker) Held() []msha.OriginQueue {
 // Pulled tells of a pull's messages in order. What lies between two of them was filtered out by the broker and counts as covered. end is
 // the next offset of a home queue, 0 for a replica queue.
 func (t *Tracker) Pulled(local LocalQueue, origin msha.OriginQueue, ms []Message, end int64) {
-	for _, m := range ms {
+	for i := range ms {
+		m := &ms[i]
 		s := t.queueOf(local, m.Origin.OriginQueue, m.Origin.Offset)
 		if m.Origin.Offset > s.next {
 			t.coverAll(s.log, m.Origin.OriginQueue, s.next, m.Origin.Offset, Key{})

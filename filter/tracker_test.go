@@ -115,7 +115,7 @@ func TestLiveRetryCopyIsNeverAcknowledgedWithoutClose(t *testing.T) {
 		d := r.Start(copyOf(3, "n1"))
 		require.Equal(t, Refuse, d.Verdict, name)
 		require.Equal(t, Key{"s", 3}, d.Close.Key(), name)
-		r.read(d.Close)
+		r.read(*d.Close)
 		require.Equal(t, "retry copy of the past", r.Start(copyOf(3, "n1")).Reason, name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -18,6 +19,7 @@ import (
 const (
 	logGroup    = "MSHA_MANAGER" // side reads and appends: no subscription, no offsets
 	logPullSize = 1024
+	barrierPoll = time.Second // how long a broker may keep a read of what it has acknowledged and does not show yet
 )
 
 // unitLog is the fold of one unit's fact logs, kept from call to call so that each reads only what is new.
@@ -31,7 +33,7 @@ type unitLog struct {
 	lost map[string]*fold // by another unit: what is here of its logs, folded as if they were its own
 	own  []remoting.Queue // one per broker
 
-	known []string // brokers in the unit document
+	known atomic.Pointer[[]string] // brokers in the unit document; outside mu, which is held while a unit that may be dead is asked
 }
 
 // fold is what was read of some logs.
@@ -47,11 +49,7 @@ func newUnitLog(unit string, cluster *remoting.Cluster, log *slog.Logger) *unitL
 }
 
 // knows takes over what the unit document says.
-func (l *unitLog) knows(brokers []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known = brokers
-}
+func (l *unitLog) knows(brokers []string) { l.known.Store(&brokers) }
 
 // brokers are the names of the unit's logs.
 func (l *unitLog) brokers() []string {
@@ -66,7 +64,7 @@ func (l *unitLog) brokers() []string {
 func (l *unitLog) read(ctx context.Context, others []string, f func(*filter.Facts) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.update(ctx, l.main, l.unit, others); err != nil {
+	if err := l.update(ctx, l.main, l.unit, others, nil); err != nil {
 		return err
 	}
 	return f(l.main.facts)
@@ -78,7 +76,7 @@ func (l *unitLog) readLost(ctx context.Context, unit string, others []string, f 
 		if l.lost[unit] == nil {
 			l.lost[unit] = newFold()
 		}
-		if err := l.update(ctx, l.lost[unit], unit, others); err != nil {
+		if err := l.update(ctx, l.lost[unit], unit, others, nil); err != nil {
 			return err
 		}
 		return f(own, l.lost[unit].facts)
@@ -90,14 +88,14 @@ func (l *unitLog) fresh(ctx context.Context, of string, others []string) (*filte
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	to := newFold()
-	err := l.update(ctx, to, of, others)
+	err := l.update(ctx, to, of, others, nil)
 	return to.facts, err
 }
 
-// update applies the logs of the unit called of as its own, and the others as copies.
-func (l *unitLog) update(ctx context.Context, to *fold, of string, others []string) error {
+// update applies the logs of the unit called of as its own, and the others as copies. Where an end is named, it waits for what is below.
+func (l *unitLog) update(ctx context.Context, to *fold, of string, others []string, ends map[remoting.Queue]int64) error {
 	apply := func(unit string, q remoting.Queue) error {
-		return l.follow(ctx, to, q, func(r filter.Record) {
+		return l.follow(ctx, to, q, ends[q], func(r filter.Record) {
 			if unit == of {
 				to.facts.Apply(logName(of == l.unit, q), r)
 				return
@@ -141,10 +139,14 @@ func logName(own bool, q remoting.Queue) string {
 	return q.String()
 }
 
-// follow applies one log from where the last call ended to its end.
-func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, apply func(filter.Record)) error {
+// follow applies one log from where the last call ended to its end, which is not below the one that is named.
+func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, end int64, apply func(filter.Record)) error {
 	for {
-		res, err := l.cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: logGroup, Offset: to.next[q], Max: logPullSize})
+		req := remoting.PullRequest{Queue: q, Group: logGroup, Offset: to.next[q], Max: logPullSize}
+		if to.next[q] < end {
+			req.Suspend = barrierPoll
+		}
+		res, err := l.cluster.Pull(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -158,6 +160,8 @@ func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, apply 
 			}
 		}
 		switch {
+		case res.Status == remoting.PullNoNew && to.next[q] < end:
+			continue
 		case res.Status == remoting.PullNoNew:
 			return nil
 		case res.Status == remoting.PullOffsetIllegal && res.NextOffset < to.next[q]:
@@ -172,9 +176,11 @@ func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, apply 
 // over, and what is to be written to it would be missing.
 func (l *unitLog) present(addrs map[string]string) error {
 	var missing []string
-	for _, broker := range l.known {
-		if addrs[broker] == "" {
-			missing = append(missing, broker)
+	if known := l.known.Load(); known != nil {
+		for _, broker := range *known {
+			if addrs[broker] == "" {
+				missing = append(missing, broker)
+			}
 		}
 	}
 	if len(missing) == 0 && len(addrs) > 0 {
@@ -254,15 +260,29 @@ func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, 
 		return err
 	}
 	for {
-		behind := false
-		err := l.read(ctx, others, func(*filter.Facts) error {
-			for q, end := range ends {
-				behind = behind || l.main.next[q] < end
-			}
-			return nil
-		})
-		if err != nil || !behind {
+		reached, err := l.reach(ctx, others, ends)
+		if err != nil || reached {
 			return err
 		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond): // the name server does not list a log yet
+		}
 	}
+}
+
+// reach applies the logs up to the given ends at least, of those that are listed.
+func (l *unitLog) reach(ctx context.Context, others []string, ends map[remoting.Queue]int64) (reached bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.update(ctx, l.main, l.unit, others, ends); err != nil {
+		return false, err
+	}
+	for q, end := range ends {
+		if l.main.next[q] < end {
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,5 +33,27 @@ func TestEveryKnownBrokerMustBeRegistered(t *testing.T) {
 			require.ErrorIs(t, err, msha.ErrNotFound)
 			require.ErrorContains(t, err, c.missing)
 		})
+	}
+}
+
+// A unit that does not answer is asked with its log locked. Whoever looks the unit up meanwhile holds what all units' look-ups need.
+func TestLookUpDoesNotWaitForTheLog(t *testing.T) {
+	l := newUnitLog("unit-1", nil, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	done := make(chan error)
+	for range 2 {
+		go func() {
+			l.knows([]string{"a"})
+			done <- l.present(map[string]string{"a": "h:1"})
+		}()
+	}
+	for range 2 {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+		case <-time.After(time.Minute):
+			require.Fail(t, "looking a unit up waits for whoever reads its log")
+		}
 	}
 }

@@ -176,9 +176,6 @@ func (r *run) phases(ctx context.Context) error {
 	var late error
 	for r.order.Next < len(r.steps) {
 		step := r.steps[r.order.Next]
-		if err := r.saved(ctx, func(o *Order) { o.Phase = step.Name }); err != nil {
-			return r.failed(ctx, step.Name, err)
-		}
 		r.o.Observer.Phase(r.order.ID, step.Name)
 		r.tell(Event{Kind: EventPhase, Phase: step.Name})
 		if n := Number(step.Name); n > 0 {
@@ -214,6 +211,9 @@ func (r *run) ended(ctx context.Context, step msha.Step, result PhaseResult) err
 	err := r.saved(ctx, func(o *Order) {
 		o.Next++
 		o.Results = append(o.Results, result)
+		if o.Next < len(r.steps) {
+			o.Phase = r.steps[o.Next].Name // in the same write: each one makes the pause longer
+		}
 		if step.Name == Commit {
 			o.State = StateCommitted
 		}

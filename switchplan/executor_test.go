@@ -63,6 +63,19 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// Every write of the order lies in the pause: there is one for each step, besides the order itself, the fence's version and what was handed over.
+func TestFewWritesOfTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if _, err := (&process{world: w}).executor(t).Run(context.Background(), w.plan(t, guangzhou)); err != nil {
+			t.Fatal(err)
+		}
+		if writes, most := int(w.revs[msha.SwitchKey]), len(switchplan.Phases())+3; writes > most {
+			t.Fatalf("%d writes, at most %d are needed", writes, most)
+		}
+	})
+}
+
 func TestAnUnsafeStoreRefusesToSwitch(t *testing.T) {
 	w := newWorld()
 	p := &process{world: w}

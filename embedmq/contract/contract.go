@@ -34,8 +34,10 @@ type Target struct {
 	Addr       func() string
 	Version    string
 	LockTime   time.Duration // how long queue locks last
-	Kill       func() error  // the broker; stored data stays
-	Restart    func() error
+	// ClientResets: offsets are reset through the group's consumers, as RocketMQ 4 always does.
+	ClientResets bool
+	Kill         func() error // the broker; stored data stays
+	Restart      func() error
 
 	Credentials msha.Credentials // of an administrator, where there is access control
 	TLS         *tls.Config
@@ -64,6 +66,7 @@ func Protocol() []Scenario {
 		{name: "SQL expressions", run: sqlExpressions},
 		{name: "SQL subscriptions", run: sqlSubscriptions},
 		{name: "offsets", run: offsets},
+		{name: "offset reset", run: offsetReset},
 		{name: "maximum after a send", run: maxAfterSend},
 		{name: "group", run: group},
 		{name: "departures", run: departures},
@@ -80,6 +83,9 @@ func Protocol() []Scenario {
 		{name: "kill and restart", run: restart, alone: true},
 	}
 }
+
+// Resets is the scenario that depends on Target.ClientResets.
+func Resets() Scenario { return Scenario{name: "offset reset", run: offsetReset} }
 
 // Run plays scenarios, those that allow it at the same time: they wait more than they compute. They use names of their own.
 func Run(t *testing.T, target Target, scenarios ...Scenario) {
@@ -138,6 +144,9 @@ func (e *env) newClient(asked chan *remoting.Command) *remoting.Client {
 }
 
 func (e *env) v4() bool { return e.Version == V4 }
+
+// clientResets tells whether consumers are told of an offset reset, instead of the broker.
+func (e *env) clientResets() bool { return e.v4() || e.ClientResets }
 
 // name makes a topic or group name nobody else uses.
 func (e *env) name(prefix string) string {

@@ -16,10 +16,15 @@ type embedded struct{ *embedmq.Cluster }
 func (e embedded) restart(broker string) error { return e.Restart(broker, embedmq.KeepAll) }
 
 func onEmbedded(t *testing.T, names ...string) map[string]site {
+	return embeddedWith(t, embedmq.Options{}, names...)
+}
+
+func embeddedWith(t *testing.T, o embedmq.Options, names ...string) map[string]site {
 	stopShared() // these tests are parallel: those that are not, which share the real clusters, have ended
 	out := map[string]site{}
 	for _, name := range names {
-		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{"broker-" + name}, DelayLevels: delayLevels, PropertyFilter: true})
+		o.Brokers, o.DelayLevels, o.PropertyFilter = []string{"broker-" + name}, delayLevels, true
+		c, err := embedmq.Start(&o)
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		out[name] = embedded{c}

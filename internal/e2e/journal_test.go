@@ -36,6 +36,13 @@ func (j *journal) produced(key, unit, value string) {
 	j.sent[key] = sent{unit, value}
 }
 
+// produces is how many messages there are so far.
+func (j *journal) produces() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.sent)
+}
+
 func (j *journal) unsure(key string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,16 @@ import (
 type realSite struct{ *realmq.Cluster }
 
 func (r realSite) restart(broker string) error { return r.Restart(context.Background(), broker) }
+
+// resetOffsets has mqadmin do it.
+func (r realSite) resetOffsets(ctx context.Context, group, topic string, timestamp int64) error {
+	at := "now"
+	if timestamp >= 0 {
+		at = strconv.FormatInt(timestamp, 10)
+	}
+	_, err := r.Admin(ctx, "resetOffsetByTime", "-g", group, "-t", topic, "-s", at, "-f", "true")
+	return err
+}
 
 // onReal starts the clusters that are not running yet, all at once.
 func onReal(t *testing.T, names ...string) map[string]site {
@@ -51,6 +62,16 @@ func onReal(t *testing.T, names ...string) map[string]site {
 	return out
 }
 
+// onReal4 starts clusters of RocketMQ 4 for one scenario.
+func onReal4(t *testing.T, names ...string) map[string]site {
+	stopShared() // two versions at once are too much for a small machine
+	out := map[string]site{}
+	for _, name := range names {
+		out[name] = realSite{realmq.New(t, &realmq.Options{Version: realmq.V4, Brokers: []string{"broker-" + name}, DelayLevels: delayLevels})}
+	}
+	return out
+}
+
 func TestClosedLoopOnRealRocketMQ(t *testing.T)      { closedLoop(t, onReal) }
 func TestUnderLoadOnRealRocketMQ(t *testing.T)       { underLoad(t, onReal) }
 func TestContentOnRealRocketMQ(t *testing.T)         { content(t, onReal) }
@@ -66,3 +87,5 @@ func TestStrictIsolatedOnRealRocketMQ(t *testing.T)  { strictIsolated(t, onReal)
 func TestHundredSwitchesOnRealRocketMQ(t *testing.T) { hundred(t, onReal) }
 func TestReplayOnRealRocketMQ(t *testing.T)          { replay(t, onReal) }
 func TestOneSidedGroupOnRealRocketMQ(t *testing.T)   { oneSided(t, onReal) }
+func TestResetsOnRealRocketMQ(t *testing.T)          { resets(t, onReal) }
+func TestResetsOnRealRocketMQ4(t *testing.T)         { resets(t, onReal4) }

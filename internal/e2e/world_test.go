@@ -59,6 +59,7 @@ type world struct {
 	topic   string // of this scenario alone: clusters may be shared
 	group   string
 
+	operator bool // somebody resets offsets; otherwise no engine may believe that
 	serial   atomic.Int64
 	selector producer.QueueSelector // of producers
 }
@@ -92,9 +93,10 @@ func startOn(t *testing.T, clusters backend, stores storeBackend, values map[str
 	t.Cleanup(cancel)
 	id := scenarios.Add(1)
 	w := &world{
-		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, copying: map[string]func(){}, log: testLog(t), selector: producer.NewRoundRobinQueueSelector(),
+		T: t, ctx: ctx, sites: clusters(t, names...), journal: newJournal(), names: names, copying: map[string]func(){}, selector: producer.NewRoundRobinQueueSelector(),
 		topic: fmt.Sprintf("SMS-%d", id), group: fmt.Sprintf("channel-%d", id),
 	}
+	w.log = w.testLog()
 	w.server = stores(w)
 	w.store = w.connect()
 	units := &msha.Units{}
@@ -123,17 +125,20 @@ func (w *world) manage(o *manager.Options) {
 }
 
 // testLog keeps the log of a scenario and shows it if the scenario fails.
-func testLog(t *testing.T) *slog.Logger {
+func (w *world) testLog() *slog.Logger {
 	b := &logtest.Log{}
-	t.Cleanup(func() {
-		if !t.Failed() {
+	w.Cleanup(func() {
+		if !w.operator && strings.Contains(b.String(), "offset reset") {
+			w.Error("an engine took its group's own offsets for somebody else's")
+		}
+		if !w.Failed() {
 			return
 		}
 		f, err := os.CreateTemp("", "msha-e2e-*.log")
 		if err == nil {
 			defer f.Close()           //nolint:errcheck // a log
 			f.WriteString(b.String()) //nolint:errcheck // a log
-			t.Logf("log: %s", f.Name())
+			w.Logf("log: %s", f.Name())
 		}
 	})
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))

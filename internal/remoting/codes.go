@@ -35,6 +35,8 @@ const (
 	ReqGetConsumeStats          = 208
 	ReqDeleteTopicInBroker      = 215
 	ReqDeleteTopicInNameServer  = 216
+	ReqResetConsumerOffset      = 220 // a broker to its consumers
+	ReqInvokeResetOffset        = 222 // an operator to a broker
 	ReqSendMessageV2            = 310
 	ReqSendBatchMessage         = 320
 	ReqGetTopicConfig           = 351

@@ -19,6 +19,7 @@ type PullRequest struct {
 	ExpressionType string        // "": TAG
 	SubVersion     int64
 	FromHeartbeat  bool // use the subscription the group's heartbeats gave, instead of the one in this request
+	Resets         bool // answer PullReset where an operator moved the group's offset; otherwise the pull goes on as if nobody had
 }
 
 // PullStatus says what a pull found.
@@ -30,7 +31,11 @@ const (
 	PullNoNew                    // the offset is the end of the queue
 	PullNoMatched                // messages from Offset up to NextOffset were filtered out
 	PullOffsetIllegal            // Offset is below the minimum or above the maximum; NextOffset is the nearest legal one
+	PullReset                    // an operator moved the group's offset to NextOffset; told once (RocketMQ 5)
 )
+
+// resetRemark tells an operator's reset from an offset that is not there: both have one code.
+const resetRemark = "OFFSET_RESET"
 
 // PullResult is the answer to a pull.
 type PullResult struct {
@@ -66,6 +71,9 @@ func (c *Cluster) pull(ctx context.Context, p PullRequest) (res *PullResult, fou
 	defer cancel()
 	op := "pull " + p.Queue.String()
 	resp, addr, err := c.call(ctx, op, p.Queue.Broker, NewRequest(ReqPullMessage, pullHeader(p), nil))
+	if err == nil && !p.Resets && isReset(resp) { // it is told once
+		resp, addr, err = c.call(ctx, op, p.Queue.Broker, NewRequest(ReqPullMessage, pullHeader(p), nil))
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,11 +91,18 @@ func (c *Cluster) pull(ctx context.Context, p PullRequest) (res *PullResult, fou
 		res.Status = PullNoMatched
 	case RespPullOffsetMoved:
 		res.Status = PullOffsetIllegal
+		if isReset(resp) {
+			res.Status = PullReset
+		}
 	default:
 		_, err = check(op, addr, resp, nil)
 		return nil, nil, err
 	}
 	return res, nil, nil
+}
+
+func isReset(resp *Command) bool {
+	return resp.Code == RespPullOffsetMoved && resp.Remark == resetRemark
 }
 
 func pullHeader(p PullRequest) map[string]string {

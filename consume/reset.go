@@ -1,0 +1,298 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
+)
+
+// move is what it means that a queue is to be read on at another offset.
+type move int
+
+const (
+	stays   move = iota // it is read there
+	expired             // what lies between is gone
+	cutOff              // the broker lost its tail
+	skips               // an operator gave up what lies between
+	repeats             // an operator wants what was read before once more
+	beyond              // an operator names an offset that is not there
+)
+
+// moved tells why a queue that is read at an offset is to be read on at another one. Its messages are those from low to below high; reset
+// says that the broker speaks of an operator's reset.
+func moved(at, low, high, to int64, reset bool) move {
+	switch {
+	case to == at:
+		return stays
+	case !reset && to < at: // as if it was an operator's, it would be asked for without end
+		return cutOff
+	case !reset && at < low:
+		return expired
+	case to < at:
+		return repeats
+	case to > high:
+		return beyond
+	}
+	return skips
+}
+
+// OnRequest takes what a broker asks of the client: the notice that a group's members changed, and an operator's reset of its offsets. It
+// does not block; the result, if any, is the answer.
+func (e *Engine) OnRequest(req *remoting.Command) *remoting.Command {
+	switch req.Code {
+	case remoting.ReqNotifyConsumerIDsChanged:
+		if req.Ext["consumerGroup"] == e.set.group {
+			e.poke(e.notify)
+		}
+	case remoting.ReqResetConsumerOffset:
+		r, err := remoting.DecodeReset(req)
+		if err != nil {
+			e.cfg.Logger.Error("offset reset cannot be read: nothing is changed", "topic", req.Ext["topic"], "error", err)
+			return req.Reply(remoting.RespSystemError, err.Error())
+		}
+		if r.Group == e.set.group {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			for q, to := range r.Offsets {
+				// Of a queue that a reset does not concern, RocketMQ 4 says what is committed.
+				if h := e.queues[q]; h != nil && to != h.committed {
+					e.ask(h, to)
+				}
+			}
+		}
+		return req.Reply(remoting.RespSuccess, "")
+	}
+	return nil
+}
+
+// ask has a queue's reader carry out a reset, also if its buffer is full; the lock is held.
+func (e *Engine) ask(h *held, to int64) {
+	h.asked = to
+	e.poke(h.room)
+}
+
+const notAsked = -1
+
+// wished is the offset of a reset that is not carried out yet.
+func (e *Engine) wished(h *held) (to int64, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return h.asked, h.asked != notAsked
+}
+
+// mayCommit is false while a reset waits: what the operator has committed stays, for the next holder should this process die. The lock is held.
+func (h *held) mayCommit() bool { return h.open && h.asked == notAsked }
+
+const (
+	hintReplay = "a replay is an operation of its own: POST /replay of the manager"
+	hintSkip   = "if that was not meant: POST /replay of the manager processes them after all"
+)
+
+// carryOut does what an operator asks for. Facts decide what runs, not offsets: a reset to what was read before repeats nothing. One to
+// what was not read skips what lies between, for this group in this unit and all later owners of the routes that the unit owns now.
+func (e *Engine) carryOut(h *held, to int64) error {
+	low, err := e.cfg.Cluster.MinOffset(h.ctx, h.queue)
+	if err != nil {
+		return err
+	}
+	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
+	if err != nil {
+		return err
+	}
+	at := h.next
+	what := moved(at, low, high, to, true)
+	var parts []msha.Incarnation
+	if what == skips && h.home != "" {
+		if parts, err = e.between(h, at, to); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if h.dropped || h.asked != to { // it is the next holder's, or there is another wish
+		return nil
+	}
+	h.asked, h.committed = notAsked, -1 // what the broker has is the operator's, and put right with the next publication
+	log := e.cfg.Logger.With("queue", h.queue.String())
+	if what == stays { // it was opened there: the reset came before
+		if read, known := e.readUpTo(h); known && to < read {
+			what, at = repeats, read
+		}
+	}
+	switch {
+	case what == stays:
+	case h.home == "":
+		e.stats.ResetRefused++
+		log.Error("offset reset refused: retry copies are neither skipped nor repeated", "from", at, "to", to, "hint", hintReplay)
+	case what == repeats:
+		e.stats.ResetBack++
+		log.Warn("offset reset backwards: what was processed is not processed again", "from", at, "to", to, "hint", hintReplay)
+	case what == beyond:
+		e.stats.ResetRefused++
+		log.Error("offset reset refused: it is beyond the end of the queue", "from", at, "to", to, "end", high, "hint", "reset it to an offset that is there")
+	case e.passOver(h, parts, to):
+		e.stats.ResetSkipped += to - at
+		log.Error("offset reset forwards: messages skipped", "from", at, "to", to-1, "messages", to-at, "hint", hintSkip)
+	}
+	e.poke(e.soon)
+	return nil
+}
+
+// passOver moves a queue's position; the lock is held. It is false if all that lies between was read already, or is filtered out.
+func (e *Engine) passOver(h *held, parts []msha.Incarnation, to int64) (passed bool) {
+	for _, part := range parts {
+		e.tracker.Acquire(h.local, part.Queue, max(part.From, e.tracker.Facts().Next(part.Queue)))
+		passed = e.tracker.PassOver(part.Queue, part.To) || passed
+	}
+	h.next = to
+	if h.unit != "" && len(parts) > 0 && !h.originSeen {
+		h.originSeen = true
+		e.unsettle(h)
+		e.poke(h.scan)
+	}
+	return passed
+}
+
+// between names what a queue holds from one of its offsets to another, by origin.
+func (e *Engine) between(h *held, from, to int64) ([]msha.Incarnation, error) {
+	if h.unit == "" {
+		return h.in.Split(e.homeOrigin(h.queue), from, to), nil
+	}
+	low, err := e.cfg.Cluster.MinOffset(h.ctx, h.queue)
+	if err != nil {
+		return nil, err
+	}
+	var parts []msha.Incarnation
+	for from = max(from, low); from < to; {
+		last, ok, err := e.lastOf(h.ctx, h.queue, from, to)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		first := last
+		n := sort.Search(int(to-from), func(i int) bool { // the first copy of the same incarnation
+			o, ok, perr := e.copyBelow(h.ctx, h.queue, from, from+int64(i)+1)
+			if perr != nil {
+				err = perr
+			}
+			if same := ok && o.Incarnation >= last.Incarnation; same || err != nil {
+				first = o
+				return true
+			}
+			return false
+		})
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, msha.Incarnation{Queue: last.OriginQueue, From: min(first.Offset, last.Offset), To: last.Offset + 1})
+		to = from + int64(n)
+	}
+	slices.Reverse(parts)
+	return parts, nil
+}
+
+// repeatedMost bounds what a killed replicator may have stored a second time: the largest batch that brokers accept.
+const (
+	repeatedMost = 4 << 20
+	leastSize    = 100 // of a copy without its body
+)
+
+// lastOf is the copy with the highest origin among those in [from, to). That need not be the last one: a batch may have been stored twice.
+func (e *Engine) lastOf(ctx context.Context, q remoting.Queue, from, to int64) (last msha.Origin, ok bool, err error) {
+	const step = 256
+	for size := 0; from < to && size < repeatedMost; to = max(from, to-step) {
+		for at := max(from, to-step); at < to; {
+			res, err := e.cfg.Cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: int(to - at)})
+			if err != nil {
+				return last, false, err
+			}
+			if res.NextOffset <= at {
+				return last, false, msha.Errorf("consume.read", q.String(), "", "message at offset %d %w", at, msha.ErrNotFound)
+			}
+			for _, m := range res.Messages {
+				o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
+				if size += len(m.Body) + leastSize; err == nil && (!ok || o.Compare(last) > 0) {
+					last, ok = o, true
+				}
+			}
+			at = res.NextOffset
+		}
+	}
+	return last, ok, nil
+}
+
+// copyBelow is the origin of the last copy in [low, high) that has one.
+func (e *Engine) copyBelow(ctx context.Context, q remoting.Queue, low, high int64) (o msha.Origin, ok bool, err error) {
+	for at := high - 1; at >= low; at-- {
+		if o, err = e.originOf(ctx, q, at); err == nil || !errors.Is(err, msha.ErrInvalid) {
+			return o, err == nil, err
+		}
+	}
+	return o, false, nil
+}
+
+// readUpTo is how far the facts say that a queue was read, in its own offsets; the lock is held. Facts precede commits, so an offset that
+// was committed beyond is not this group's own.
+//
+// Of a home queue with a new incarnation nothing is known before some of that was read: an offset from before the broker lost its tail may
+// be beyond what was read since, and what is stored below it now was read by nobody.
+func (e *Engine) readUpTo(h *held) (read int64, known bool) {
+	facts := e.tracker.Facts()
+	if h.home == "" || h.unit != "" {
+		return facts.Read(h.local)
+	}
+	home := e.homeOrigin(h.queue)
+	newest := home
+	newest.Incarnation = h.in.Newest(home)
+	read, known = facts.Baseline(home)
+	if newest.Incarnation > 0 && facts.Next(newest) == 0 {
+		return 0, false
+	}
+	for ; newest.Incarnation >= 0; newest.Incarnation-- {
+		read = max(read, facts.Next(newest))
+	}
+	return read, known
+}
+
+// foreign tells whether somebody else has committed an offset, and where the group itself had come to. What lies between is skipped, as
+// with a reset while the group runs: whoever has committed it says that it is dealt with.
+func (e *Engine) foreign(h *held, committed int64) (read int64, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	read, known := e.readUpTo(h)
+	return read, known && committed > read && !e.left[h.queue].lost
+}
+
+// published notes which positions are in the log.
+func (e *Engine) published(positions map[remoting.Queue]filter.Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for q, r := range positions {
+		if h := e.queues[q]; h != nil {
+			h.published = max(h.published, r.Next)
+		}
+	}
+}
+
+// positions are the records that precede the commits of replica and retry queues; the lock is held. Of a home queue the facts of its
+// messages say how far it was read.
+func (e *Engine) positions() map[string]map[remoting.Queue]filter.Record {
+	out := map[string]map[remoting.Queue]filter.Record{}
+	for q, h := range e.queues {
+		if !h.open || h.next <= h.published || h.home != "" && h.unit == "" {
+			continue
+		}
+		if out[q.Broker] == nil {
+			out[q.Broker] = map[remoting.Queue]filter.Record{}
+		}
+		out[q.Broker][q] = filter.Record{Kind: filter.Done, Group: e.set.group, Local: h.local, Next: h.next}
+	}
+	return out
+}

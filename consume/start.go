@@ -1,0 +1,158 @@
+package consume
+
+import (
+	"context"
+	"errors"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+
+	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/filter"
+)
+
+// baseline records where a group starts in a home queue the first time it is managed, and that it starts later incarnations at their
+// beginning.
+func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
+	q := e.homeOrigin(h.queue)
+	var missing []filter.Record
+	e.mu.Lock()
+	_, managed := e.tracker.Facts().Baseline(q)
+	for n := int64(0); n <= h.in.Newest(q); n++ {
+		q.Incarnation = n
+		start := start
+		if n > 0 && managed {
+			start = h.in.From(q)
+		} else if n > 0 {
+			start = max(start, h.in.From(q))
+		}
+		if _, known := e.tracker.Facts().Baseline(q); !known {
+			missing = append(missing, filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start})
+		}
+	}
+	e.mu.Unlock()
+	if len(missing) == 0 {
+		return nil
+	}
+	end, err := e.appendLog(ctx, h.queue.Broker, missing...)
+	if err != nil {
+		return err
+	}
+	return e.readTo(ctx, map[string]int64{h.queue.Broker: end}) // the first one in the log counts
+}
+
+// startOffset is where the group goes on, and where somebody else wants it to, who has committed an offset beyond that; notAsked if nobody
+// has.
+func (e *Engine) startOffset(ctx context.Context, h *held) (start, wish int64, err error) {
+	if e.beginsAnew(h) {
+		start, err = e.cfg.Cluster.MinOffset(ctx, h.queue)
+		return start, notAsked, err
+	}
+	committed, err := e.cfg.Cluster.CommittedOffset(ctx, e.set.group, h.queue)
+	if errors.Is(err, msha.ErrNotFound) {
+		start, err = e.firstOffset(ctx, h)
+		return start, notAsked, err
+	}
+	if err == nil {
+		start, err = e.withinQueue(ctx, h, committed)
+	}
+	if err != nil {
+		return 0, notAsked, err
+	}
+	if read, foreign := e.foreign(h, committed); foreign && start == committed {
+		start, err = e.withinQueue(ctx, h, read)
+		return start, committed, err
+	}
+	return start, notAsked, nil
+}
+
+// beginsAnew tells whether a queue's broker lost its tail: what the group has committed in a retry queue says nothing any more then.
+func (e *Engine) beginsAnew(h *held) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.left[h.queue].lost && h.home == ""
+}
+
+// firstOffset is where a group without committed offset begins: where the options say. Replica and retry queues begin at their start.
+func (e *Engine) firstOffset(ctx context.Context, h *held) (int64, error) {
+	if h.home == "" || h.unit != "" {
+		return e.cfg.Cluster.MinOffset(ctx, h.queue)
+	}
+	e.mu.Lock()
+	base, known := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
+	e.mu.Unlock()
+	if known {
+		return e.withinQueue(ctx, h, base)
+	}
+	switch e.set.from {
+	case consumer.ConsumeFromFirstOffset:
+		return e.cfg.Cluster.MinOffset(ctx, h.queue)
+	case consumer.ConsumeFromTimestamp:
+		at, err := e.set.startTime()
+		if err != nil {
+			return 0, err
+		}
+		return e.cfg.Cluster.OffsetByTime(ctx, h.queue, at)
+	}
+	return e.cfg.Cluster.MaxOffset(ctx, h.queue)
+}
+
+// withinQueue checks a committed offset against what the queue holds. Committed beyond the end means that the broker lost its tail or the
+// topic was recreated: its offsets are being used again, and what is stored under them would be taken for done.
+func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, error) {
+	low, err := e.cfg.Cluster.MinOffset(ctx, h.queue)
+	if err != nil {
+		return 0, err
+	}
+	high, err := e.cfg.Cluster.MaxOffset(ctx, h.queue)
+	if err != nil {
+		return 0, err
+	}
+	if off > high && e.forgotten(h, high) {
+		return high, nil
+	}
+	if off > high {
+		return 0, msha.Errorf("consume.start", h.queue.String(), hintLostTail,
+			"%w: committed offset %d, the queue ends at %d", msha.ErrGap, off, high)
+	}
+	if off < low {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.rescanned(h) {
+			e.expired(h, off, low)
+		}
+	}
+	return max(off, low), nil
+}
+
+// forgotten tells whether an offset beyond the end of a home queue was committed before the newest incarnation: nothing of that was
+// published beyond the end.
+func (e *Engine) forgotten(h *held, high int64) bool {
+	q := e.homeOrigin(h.queue)
+	q.Incarnation = h.in.Newest(q)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return h.home != "" && h.unit == "" && q.Incarnation > 0 && e.tracker.Facts().Next(q) <= high
+}
+
+// rescanned tells whether a re-scan will find out what is gone below a queue's start: of a managed group the facts tell what was
+// still to be processed. The lock is held.
+func (e *Engine) rescanned(h *held) bool {
+	_, managed := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
+	return h.home != "" && (h.unit != "" || managed)
+}
+
+// originAt finds which origin offset a local position stands for.
+func (e *Engine) originAt(ctx context.Context, h *held, start int64) (msha.OriginQueue, int64, error) {
+	if h.home == "" {
+		return msha.OriginQueue{}, 0, nil
+	}
+	if h.unit == "" {
+		return e.homeOrigin(h.queue), start, nil
+	}
+	low, err := e.cfg.Cluster.MinOffset(ctx, h.queue)
+	if err != nil || start <= low {
+		return msha.OriginQueue{}, 0, err
+	}
+	o, err := e.originOf(ctx, h.queue, start-1)
+	return o.OriginQueue, o.Offset + 1, err
+}
