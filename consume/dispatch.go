@@ -15,7 +15,8 @@ import (
 type termKey struct{}
 
 // Term is the fencing token of a handler's context: the route set of the message and the term it was started under. A write that is
-// conditional on the highest term seen for the set is safe even from a process that froze after the check.
+// conditional on the highest term seen for the message's routing value is safe even from a process that froze after the check. Not for the
+// set: a value that moves away from others gets a set of its own, and goes on counting terms there.
 func Term(ctx context.Context) (set string, term uint64, ok bool) {
 	k, ok := ctx.Value(termKey{}).(filter.Key)
 	return k.Set, k.Term, ok
