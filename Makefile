@@ -22,7 +22,7 @@ demo-real: deps ## the same on two real RocketMQ clusters that it fetches, start
 
 .PHONY: test
 test: deps fetch check ## everything: needs Debian (or java, mvn, etcd and redis in PATH), installs and fetches what is missing
-	go test -race -p 2 -tags real -timeout 20m -skip '^TestRound$$' ./... # a round of chaos: make chaos
+	go test -race -p 2 -tags real -timeout 20m -skip '^TestEveryPhase$$' ./... # that one: make chaos
 	go test -C examples/replicator -race -tags real ./...
 	go test ./embedmq/contract ./internal/sim
 	go test -tags real -run ResidentMemory -v ./replicate
@@ -88,6 +88,7 @@ soak: deps ## many more seeds of the simulation, longer outages, copying under f
 	go test ./internal/sim -timeout 2h -sim.seeds $(SEEDS)
 	go test -race -tags real -timeout 30m -run MetastoreDown ./internal/e2e -parallel 3 -e2e.outage 60s
 	go test -tags real -timeout 1h -run ResidentMemory -v ./replicate -replicate.backlog 10737418240
+	go run ./bench/switch -only backlog -backlog 1000000
 	for version in 5.4.0 4.9.7; do \
 		go test -race -tags real -timeout 30m -run 'Chaos|LostTail|Network' ./internal/copychaos -v -parallel 1 -copychaos.version $$version \
 			-copychaos.messages 200000 -copychaos.seconds 120 -copychaos.freeze 40s -copychaos.lease 15s -copychaos.partition 60s || exit 1; \
@@ -95,8 +96,9 @@ soak: deps ## many more seeds of the simulation, longer outages, copying under f
 
 .PHONY: chaos
 chaos: deps fetch ## faults of every kind on real clusters under load, then messages are counted; DURATION=15m UNITS=3 SEED=…
+	go test -tags real -count=1 -timeout 20m -run 'TestEveryPhase$$' -v ./internal/chaos
 	go test -tags real -count=1 -timeout 3h -run 'TestRound$$' -v ./internal/chaos -chaos.duration $(or $(DURATION),15m) -chaos.units $(or $(UNITS),2) \
-		-chaos.second -chaos.freeze 40s -chaos.gate 30s $(if $(SEED),-chaos.seed $(SEED))
+		-chaos.second -chaos.members 3 -chaos.rate 300 -chaos.every 2500ms -chaos.freeze 40s -chaos.gate 30s -chaos.ebb 0s -chaos.seed $(or $(SEED),0)
 
 .PHONY: compare
 compare: $(if $(EMBEDDED),,deps fetch) ## one script and the same kills against a hand-written loop and this library; QUICK=1 EMBEDDED=1

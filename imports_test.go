@@ -23,6 +23,7 @@ var composing = map[string]string{
 	"bench":          "measures the composed parts",
 	"internal/sim":   "plays the decision code of several packages against each other",
 	"internal/e2e":   "tests of the composed parts",
+	"internal/pair":  "clusters for programs that measure",
 	"metastore/open": "picks a driver by URL",
 }
 

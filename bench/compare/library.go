@@ -90,7 +90,7 @@ func (mshaSide) prepare(ctx context.Context, w *world) error {
 		values[unit] = append(values[unit], city)
 	}
 	for _, unit := range []string{unit1, unit2} {
-		units.Units = append(units.Units, msha.UnitInfo{Name: unit, NameServers: []string{w.servers.names[unit]}, State: "live"})
+		units.Units = append(units.Units, msha.UnitInfo{Name: unit, NameServers: []string{w.servers.NameServers[unit]}, State: "live"})
 	}
 	table, err := route.New([]string{unit1, unit2}, values)
 	if err != nil {
@@ -137,7 +137,7 @@ func (mshaSide) behind(ctx context.Context, w *world) (int64, error) {
 	sum, err := w.lags(ctx, func(unit string) []lagOf {
 		return []lagOf{{w.topic(), w.group()}, {msha.ReplicaTopic(w.topic(), otherUnit(unit)), w.group()}, {retryTopic(w.group()), w.group()}}
 	})
-	for unit := range w.servers.names {
+	for unit := range w.servers.NameServers {
 		made, err := w.servers.length(ctx, unit, w.topic())
 		if err != nil {
 			return 0, err

@@ -57,7 +57,7 @@ func (s loopSide) copier() string { return "loop.copier" }
 
 func (s loopSide) prepare(ctx context.Context, w *world) error {
 	for _, group := range []string{w.group(), w.copierGroup()} {
-		if err := w.servers.createTopic(ctx, retryTopic(group), 1); err != nil {
+		if err := w.servers.CreateTopic(ctx, retryTopic(group), 1); err != nil {
 			return err
 		}
 	}
@@ -74,7 +74,7 @@ func (s loopSide) prepare(ctx context.Context, w *world) error {
 }
 
 func (s loopSide) producer(w *world, unit string) (rocketmq.Producer, error) {
-	return loopProducer(w.servers.names[unit], w.side.name()+"-"+unit)
+	return loopProducer(w.servers.NameServers[unit], w.side.name()+"-"+unit)
 }
 
 func (s loopSide) move(ctx context.Context, w *world, city, to string) error {
@@ -99,7 +99,7 @@ func (s loopSide) move(ctx context.Context, w *world, city, to string) error {
 
 // resetByTime is what `mqadmin resetOffsetByTime` does, for a group that does not run yet.
 func resetByTime(ctx context.Context, w *world, unit, group string, at time.Time) error {
-	c := w.servers.clusters[unit]
+	c := w.servers.ByUnit[unit]
 	brokers, err := c.Brokers(ctx)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ type lagOf struct{ topic, group string }
 
 // lags adds up what groups have not acknowledged, in both units.
 func (w *world) lags(ctx context.Context, of func(unit string) []lagOf) (sum int64, all error) {
-	for unit := range w.servers.names {
+	for unit := range w.servers.NameServers {
 		for _, l := range of(unit) {
 			n, err := w.servers.lag(ctx, unit, l.topic, l.group)
 			sum, all = sum+n, errors.Join(all, err)

@@ -95,7 +95,7 @@ func (w *world) start(ctx context.Context) (err error) {
 		return err
 	}
 	w.ends = append(w.ends, w.store.Close)
-	if err := w.servers.createTopic(ctx, w.topic(), queues); err != nil {
+	if err := w.servers.CreateTopic(ctx, w.topic(), queues); err != nil {
 		return err
 	}
 	if err := w.side.prepare(ctx, w); err != nil {
@@ -127,7 +127,7 @@ func (w *world) start(ctx context.Context) (err error) {
 }
 
 func (w *world) recruit(unit, name string, r role) {
-	r.Unit, r.Servers, r.Store, r.Side = unit, w.servers.names, w.servers.store, "compare-"+w.side.name()
+	r.Unit, r.Servers, r.Store, r.Side = unit, w.servers.NameServers, w.servers.store, "compare-"+w.side.name()
 	r.Topic, r.Journals, r.Slow, r.Seed = w.topic(), filepath.Join(w.dir, "journals"), w.slow(unit), w.seed
 	w.crew = append(w.crew, &process{name: unit + "." + name, role: r, dir: w.dir})
 }

@@ -21,6 +21,7 @@ const (
 	KillBroker       Kind = "kill broker"
 	KillNameServer   Kind = "kill name server"
 	KillStore        Kind = "kill metastore"
+	KillSite         Kind = "kill site" // everything of a unit; its routes move by force while it is dead
 	Partition        Kind = "partition"
 	Delay            Kind = "delay"
 )
@@ -28,10 +29,21 @@ const (
 // Fault says what was done to a target, and when.
 type Fault struct {
 	Kind   Kind      `json:"kind"`
-	Target string    `json:"target"` // of a process the name of that start of it; of a network the two units
-	From   time.Time `json:"from"`   // just before it was done
-	Gone   time.Time `json:"gone"`   // just after: a killed process has ended, a frozen one stands still
-	Until  time.Time `json:"until"`  // the target, or what was started in its place, serves again
+	Target string    `json:"target"`           // of a process the name of that start of it; of a network the two units; of a site its unit
+	Agents []string  `json:"agents,omitempty"` // that died with their site, by the names of those starts
+	From   time.Time `json:"from"`             // just before it was done
+	Gone   time.Time `json:"gone"`             // just after: a killed process has ended, a frozen one stands still
+	Until  time.Time `json:"until"`            // the target, or what was started in its place, serves again
+	// Uncopied is when the broker of a dead site stored the first publication that the unit which gets its routes has no copy of; zero: there is none.
+	Uncopied time.Time `json:"uncopied,omitzero"`
+}
+
+// killed are the agents that it ended.
+func (f Fault) killed() []string {
+	if f.Kind == KillAgent {
+		return []string{f.Target}
+	}
+	return f.Agents
 }
 
 func (f Fault) String() string {
@@ -52,6 +64,7 @@ const (
 // Switch is what an operator asked for and was answered.
 type Switch struct {
 	Query   string    `json:"query"`
+	Forced  bool      `json:"forced,omitempty"`
 	Values  []string  `json:"values"` // that moved
 	To      string    `json:"to"`
 	Begun   time.Time `json:"begun"` // the attempt that succeeded, or the last one

@@ -19,24 +19,30 @@ const lapse = 2 * time.Second
 // excuse is a time in which a process's work may be repeated by others.
 type excuse struct {
 	from, until time.Time
+	elsewhere   time.Time // from when on in another unit, which may not have got what the process had published
 	frozen      bool
 	fault       Fault
 }
 
-// excuses lists them by process. A killed process excuses what it had in flight, or had ended without publishing it. A frozen one also
-// excuses what it goes on with when it is thawed.
+// excuses lists them by process. A killed process excuses what it had in flight, or had ended without publishing it; one that was killed
+// with its site, to the unit that its routes went to, also what was published and not copied. A frozen one also excuses what it goes on
+// with when it is thawed.
 func (e *Evidence) excuses() map[string][]excuse {
 	out := map[string][]excuse{}
 	for _, f := range e.Faults {
-		x := excuse{from: e.published(unitOf(f.Target), f.From), until: f.Gone, fault: f}
-		switch f.Kind {
-		case KillAgent:
-		case FreezeAgent:
-			x.frozen, x.until = true, f.Until.Add(lapse)
-		default:
-			continue
+		unit := unitOf(f.Target)
+		x := excuse{from: e.published(unit, f.From), until: f.Gone, fault: f}
+		x.elsewhere = x.from
+		if f.Kind == KillSite && !f.Uncopied.IsZero() {
+			x.elsewhere = e.published(unit, f.Uncopied)
 		}
-		out[f.Target] = append(out[f.Target], x)
+		agents := f.killed()
+		if f.Kind == FreezeAgent {
+			x.frozen, x.until, agents = true, f.Until.Add(lapse), []string{f.Target}
+		}
+		for _, agent := range agents {
+			out[agent] = append(out[agent], x)
+		}
 	}
 	return out
 }
@@ -60,7 +66,11 @@ func (e *Evidence) published(unit string, at time.Time) time.Time {
 // is work that its process could not tell of, or again is what a frozen process went on with.
 func covers(all map[string][]excuse, first, again run) (excuse, bool) {
 	for _, x := range all[first.process] {
-		if !first.end.Before(x.from) && !first.start.After(x.until) {
+		from := x.from
+		if again.unit() != first.unit() {
+			from = x.elsewhere
+		}
+		if !first.end.Before(from) && !first.start.After(x.until) {
 			return x, true
 		}
 	}

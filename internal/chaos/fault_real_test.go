@@ -6,13 +6,25 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-msha/msha/internal/netproxy"
 )
 
-// perform does one action and brings back what it took away. It blocks for all of that.
+// perform does one action and brings back what it took away. It blocks for all of that. What another action has not brought back yet is
+// waited for; once nothing is sent any more, it is too late.
 func (w *world) perform(a Action) {
+	parts := Parts(w.names, *second, a.Kind, a.Target)
+	for _, part := range parts { // sorted: two actions never wait for each other
+		held, _ := w.parts.LoadOrStore(part, &sync.Mutex{})
+		lock := held.(*sync.Mutex)
+		lock.Lock()
+		defer lock.Unlock()
+	}
+	if w.over() {
+		return
+	}
 	f, err := w.strike(a)
 	f.Kind = a.Kind
 	w.noteFault(f)
@@ -21,8 +33,6 @@ func (w *world) perform(a Action) {
 	}
 }
 
-// strike is where a further kind of fault comes in: the death of a whole site (broker, name server, agents, replicators and manager of a unit at
-// once), a forced switch, and its return.
 func (w *world) strike(a Action) (Fault, error) {
 	switch a.Kind {
 	case KillAgent, KillReplicator, KillManager:
@@ -48,10 +58,12 @@ func (w *world) strike(a Action) (Fault, error) {
 		c := w.sites[unitOfBroker(a.Target)]
 		return w.outage(a, func() error { return c.Kill(a.Target) }, func() error { return c.Restart(w.ctx, a.Target) })
 	case KillNameServer:
-		s := w.servers[strings.TrimPrefix(a.Target, "nameserver-")]
+		s := w.servers[strings.TrimPrefix(a.Target, serverPrefix)]
 		return w.outage(a, func() error { return s.kill(w.ctx) }, func() error { return s.restart(w.ctx) })
 	case KillStore:
 		return w.outage(a, func() error { w.etcd.Kill(); return nil }, func() error { return w.etcd.Restart(w.ctx) })
+	case KillSite:
+		return w.loseSite(a)
 	case Partition: // what is on its way arrives late, or never
 		return w.outage(a, func() error { w.between(a.Target, (*netproxy.Proxy).Blackhole); return nil }, func() error {
 			w.between(a.Target, (*netproxy.Proxy).Cut)

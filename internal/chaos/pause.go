@@ -13,7 +13,7 @@ const locks = 60 * time.Second
 // broker's death all queues of the unit may change hands. Otherwise connections are made again.
 func (f Fault) recovered() time.Time {
 	switch f.Kind {
-	case KillBroker:
+	case KillBroker, KillSite:
 		return f.Until.Add(locks + 10*time.Second)
 	case KillAgent:
 		return f.Until.Add(35 * time.Second)

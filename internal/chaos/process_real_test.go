@@ -52,6 +52,13 @@ func (p *process) start() error {
 	return nil
 }
 
+// latest is the name of the process that was started last.
+func (p *process) latest() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current()
+}
+
 // current is the name of this start; the lock is held.
 func (p *process) current() string { return fmt.Sprintf("%s.%d", p.name, p.starts) }
 

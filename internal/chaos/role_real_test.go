@@ -23,6 +23,7 @@ import (
 	"github.com/go-msha/msha/manager"
 	"github.com/go-msha/msha/metastore/open"
 	"github.com/go-msha/msha/replicate"
+	"github.com/go-msha/msha/switchplan"
 )
 
 const (
@@ -153,7 +154,10 @@ func (r role) replicator(ctx context.Context, store msha.MetaStore, log *slog.Lo
 }
 
 func (r role) manager(ctx context.Context, store msha.MetaStore, log *slog.Logger) error {
-	m, err := manager.New(ctx, store, &manager.Options{GateWindow: r.Gate, TakeOverTimeout: 10 * time.Second, Logger: log})
+	h := newHolds(r.Journal)
+	m, err := manager.New(ctx, &watched{store, h}, &manager.Options{
+		GateWindow: r.Gate, TakeOverTimeout: 10 * time.Second, Logger: log, Planner: h, Observer: switchplan.Observer{Phase: h.phase},
+	})
 	if err != nil {
 		return err
 	}

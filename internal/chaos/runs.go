@@ -61,8 +61,8 @@ func accountOf(e *Evidence) *account {
 	}
 	killed := map[string]time.Time{}
 	for _, f := range e.Faults {
-		if f.Kind == KillAgent {
-			killed[f.Target] = f.Gone
+		for _, agent := range f.killed() {
+			killed[agent] = f.Gone
 		}
 	}
 	for _, r := range open {

@@ -1,12 +1,16 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 )
+
+// Seed is that of the round in `make test`.
+const Seed = 29
 
 // Options of Draw.
 type Options struct {
@@ -19,6 +23,7 @@ type Options struct {
 	Lull   time.Duration // without faults, after each storm
 	Every  time.Duration // between two faults, on average
 	Freeze time.Duration // the longest freeze
+	Ebb    time.Duration // at the end, without faults that leave queues to wait for the locks of the dead
 	Kinds  []Kind        // nil: all
 }
 
@@ -39,6 +44,7 @@ type Move struct {
 	At     time.Duration
 	Values []string // or From
 	From   string
+	Forced bool
 	To     []string // "": the unit that is next to the owner
 }
 
@@ -48,8 +54,8 @@ type Schedule struct {
 	Moves  []Move
 }
 
-// Draw draws a round: the same one for the same seed and options. Every kind of fault comes up once before any comes up again, and nothing is
-// done to what has hardly recovered.
+// Draw draws a round: the same one for the same seed and options. Every kind of fault comes up once before any comes up again, but for sites, which
+// are given more time, and nothing is done to what has hardly recovered.
 func Draw(seed uint64, o Options) Schedule {
 	if len(o.Kinds) == 0 {
 		o.Kinds = Kinds()
@@ -62,10 +68,19 @@ type drawing struct {
 	Options
 	rnd  *rand.Rand
 	busy map[string]time.Duration // targets, until when
+	next time.Duration            // from when on a site may die
 }
 
-// rest is what a target is left alone for after it is back.
-const rest = 5 * time.Second
+// rejoined is how long after the death of a site all sites are spared: where one dies before another one has rejoined, neither can.
+const rejoined = 2 * time.Minute
+
+// rest is what a target is left alone for after it is back. All servers of a site take long to start.
+func (k Kind) rest() time.Duration {
+	if k == KillSite {
+		return 20 * time.Second
+	}
+	return 5 * time.Second
+}
 
 func (d *drawing) faults() (all []Action) {
 	targets := Targets(d.Units, d.Second)
@@ -77,24 +92,56 @@ func (d *drawing) faults() (all []Action) {
 			end = at + d.Storm
 			continue
 		}
+		deck = d.comes(deck, at)
 		if len(deck) == 0 {
-			deck = slices.Clone(d.Kinds)
+			deck = d.comes(slices.Clone(d.Kinds), at)
 			d.rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
 		var free []string
 		i := slices.IndexFunc(deck, func(k Kind) bool {
-			free = slices.DeleteFunc(slices.Clone(targets[k]), func(t string) bool { return d.busy[t] > at })
+			free = slices.DeleteFunc(slices.Clone(targets[k]), func(t string) bool { return !d.fits(k, at, d.free(k, t, at), end) })
 			return len(free) > 0
 		})
 		if i < 0 {
 			continue
 		}
-		a := Action{At: at, Kind: deck[i], Target: free[d.rnd.IntN(len(free))], For: d.lasts(deck[i]), During: d.rnd.IntN(2) == 0}
-		d.busy[a.Target] = at + a.For + rest
+		a := Action{Kind: deck[i], Target: free[d.rnd.IntN(len(free))], For: d.lasts(deck[i]), During: d.rnd.IntN(2) == 0}
+		a.At = d.free(a.Kind, a.Target, at)
+		for _, part := range Parts(d.Units, d.Second, a.Kind, a.Target) {
+			d.busy[part] = a.At + a.For + a.Kind.rest()
+		}
+		if a.Kind == KillSite {
+			d.next = a.At + rejoined
+		}
 		all, deck = append(all, a), slices.Delete(deck, i, i+1)
 	}
+	slices.SortFunc(all, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return all
 }
+
+// comes leaves out what does not come at a time.
+func (d *drawing) comes(kinds []Kind, at time.Duration) []Kind {
+	return slices.DeleteFunc(kinds, func(k Kind) bool { return k.lasting() && at > d.Length-d.Ebb || k == KillSite && at < d.next })
+}
+
+// fits says whether a fault may come when its target is free. All of a site is hardly ever there at the same time, so a site is waited for.
+func (d *drawing) fits(k Kind, at, free, end time.Duration) bool {
+	if k.lasting() {
+		end = min(end, d.Length-d.Ebb)
+	}
+	return free <= end && free < d.Length && (free == at || k == KillSite)
+}
+
+// free is from when on, beginning with at, nothing of a target is away.
+func (d *drawing) free(k Kind, target string, at time.Duration) time.Duration {
+	for _, part := range Parts(d.Units, d.Second, k, target) {
+		at = max(at, d.busy[part])
+	}
+	return at
+}
+
+// lasting says whether queues may wait for dead processes' locks after the fault is over.
+func (k Kind) lasting() bool { return k == KillAgent || k == KillBroker || k == KillSite }
 
 // lasts draws how long a fault takes.
 func (d *drawing) lasts(k Kind) time.Duration {
@@ -106,6 +153,8 @@ func (d *drawing) lasts(k Kind) time.Duration {
 		return d.between(3*time.Second, d.Freeze)
 	case KillBroker, KillNameServer, KillStore:
 		return d.between(time.Second, 5*time.Second)
+	case KillSite:
+		return d.between(2*time.Second, 10*time.Second)
 	case Partition:
 		return d.between(3*time.Second, d.Freeze)
 	case Delay:
@@ -144,9 +193,32 @@ func (d *drawing) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(d.rnd.Int64N(int64(max(high-low, 0)+1)))
 }
 
-// Kinds are the kinds of fault a round has. The death of a whole site is to be one of them: it wants forced switches.
+// Kinds are the kinds of fault a round has.
 func Kinds() []Kind {
-	return []Kind{KillAgent, FreezeAgent, KillReplicator, FreezeReplicator, KillManager, FreezeManager, KillBroker, KillNameServer, KillStore, Partition, Delay}
+	return []Kind{KillAgent, FreezeAgent, KillReplicator, FreezeReplicator, KillManager, FreezeManager, KillBroker, KillNameServer, KillStore, KillSite, Partition, Delay}
+}
+
+// Parts are what a fault of a kind concerns, sorted: two faults that share a part do not happen at the same time. That of a site concerns all that
+// dies with it, and what a forced switch cannot do without, wherever it is: else none would succeed before the site is back.
+func Parts(units []string, second bool, k Kind, target string) []string {
+	if k != KillSite {
+		return []string{target}
+	}
+	var all []string
+	for kind, targets := range Targets(units, second) {
+		switch kind {
+		case KillBroker, KillNameServer, KillManager, KillStore:
+			all = append(all, targets...)
+		case KillAgent, KillReplicator:
+			for _, t := range targets {
+				if unitOf(t) == target {
+					all = append(all, t)
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Brokers names a unit's brokers.
@@ -158,7 +230,11 @@ func Brokers(units []string, unit string, second bool) []string {
 	return all
 }
 
-const brokerPrefix, secondSuffix = "broker-", "-second"
+const (
+	brokerPrefix, secondSuffix = "broker-", "-second"
+	serverPrefix               = "nameserver-"
+	store                      = "etcd"
+)
 
 func unitOfBroker(name string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(name, brokerPrefix), secondSuffix)
@@ -171,7 +247,7 @@ func Targets(units []string, second bool) map[Kind][]string {
 		for n := range Agents {
 			agents = append(agents, AgentName(u, n))
 		}
-		managers, brokers, servers = append(managers, ManagerName(u)), append(brokers, Brokers(units, u, second)...), append(servers, "nameserver-"+u)
+		managers, brokers, servers = append(managers, ManagerName(u)), append(brokers, Brokers(units, u, second)...), append(servers, serverPrefix+u)
 		for j, other := range units {
 			if i != j {
 				replicators = append(replicators, ReplicatorName(u, other))
@@ -183,7 +259,7 @@ func Targets(units []string, second bool) map[Kind][]string {
 	}
 	return map[Kind][]string{
 		KillAgent: agents, FreezeAgent: agents, KillReplicator: replicators, FreezeReplicator: replicators, KillManager: managers, FreezeManager: managers,
-		KillBroker: brokers, KillNameServer: servers, KillStore: {"etcd"}, Partition: networks, Delay: networks,
+		KillBroker: brokers, KillNameServer: servers, KillStore: {store}, KillSite: units, Partition: networks, Delay: networks,
 	}
 }
 

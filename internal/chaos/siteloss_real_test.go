@@ -7,14 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-msha/msha/internal/realstore"
 	"github.com/go-msha/msha/route"
 )
 
@@ -47,7 +45,8 @@ func TestSiteLost(t *testing.T) {
 		w.stop(AgentName(lost, n))
 	}
 	there(value, *stranded)
-	w.killSite(lost)
+	_, err := w.killSite(lost)
+	require.NoError(t, err)
 
 	load, halt := context.WithCancel(ctx)
 	var steady sync.WaitGroup
@@ -69,7 +68,7 @@ func TestSiteLost(t *testing.T) {
 	halt()
 	steady.Wait()
 
-	w.reviveSite(lost)
+	require.NoError(t, w.reviveSite(lost))
 	back := time.Now()
 	w.eventually("the unit rejoins", func() bool {
 		table, err := route.LoadFresh(ctx, w.store)
@@ -148,41 +147,5 @@ func (w *world) stop(name string) {
 	if w.processes[name].role.Kind == "agent" {
 		f.Kind = KillAgent
 		w.noteFault(f)
-	}
-}
-
-// killSite kills what of a unit still lives.
-func (w *world) killSite(unit string) {
-	w.stop(ManagerName(unit))
-	for _, broker := range w.brokers(unit) {
-		require.NoError(w, w.sites[unit].Kill(broker))
-	}
-	require.NoError(w, w.servers[unit].kill(w.ctx))
-	w.member(unit).Kill()
-}
-
-// member is the part of the metastore at a unit's site.
-func (w *world) member(unit string) *realstore.Node {
-	return w.etcd.Nodes()[slices.Index(w.names, unit)]
-}
-
-// reviveSite starts all of a unit again.
-func (w *world) reviveSite(unit string) {
-	require.NoError(w, w.member(unit).Restart(w.ctx))
-	require.NoError(w, w.servers[unit].restart(w.ctx))
-	for _, broker := range w.brokers(unit) {
-		require.NoError(w, w.sites[unit].Restart(w.ctx, broker))
-	}
-	names := []string{ManagerName(unit)}
-	for n := range Agents {
-		names = append(names, AgentName(unit, n))
-	}
-	for _, other := range w.names {
-		if other != unit {
-			names = append(names, ReplicatorName(unit, other))
-		}
-	}
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		require.NoError(w, w.processes[name].start())
 	}
 }

@@ -22,8 +22,16 @@ import (
 
 const deadline = 10 * time.Second // of a fence
 
-// patience is how long a switch is asked for again.
-func patience() time.Duration { return min(40*time.Second, *length/2) }
+// patience is how long a switch is asked for again. One by force is insisted on: planned ones that died with their manager hold it up until another
+// manager has resumed them and given them up.
+func (m Move) patience() time.Duration {
+	if m.Forced {
+		return time.Minute
+	}
+	return min(40*time.Second, *length/5)
+}
+
+const retry = 700 * time.Millisecond
 
 // move asks for the switches of a move, one after the other.
 func (w *world) move(m Move, first int) {
@@ -44,16 +52,28 @@ func (w *world) next(value string) string {
 	return w.names[(slices.Index(w.names, set.Owner)+1)%len(w.names)]
 }
 
-// ask asks for a switch in the way an operator does: at one manager after the other, again if it was in vain, until patience ends.
+// ask asks for a switch in the way an operator does: at one manager after the other, again if it was in vain, until patience ends. As long as a site
+// is dead, nobody asks for any but the forced one: others would hold its routes in phase check, waiting for the dead.
 func (w *world) ask(m Move, to string, first int) (s Switch) {
+	s.Forced = m.Forced
 	unanswered := false
 	for begun := time.Now(); ; s.Tries++ {
+		if w.dead.Load() && !m.Forced {
+			s.Begun, s.Ended, s.Outcome = begun, time.Now(), Aborted
+			if unanswered {
+				s.Outcome = Unanswered
+			}
+			return s
+		}
 		if s.To = to; to == "" {
 			s.To = w.next(m.Values[0])
 		}
 		s.Query = "from=" + m.From + "&to=" + s.To
 		if m.From == "" {
 			s.Query = "values=" + strings.Join(m.Values, ",") + "&to=" + s.To
+		}
+		if m.Forced {
+			s.Query += "&forced=true"
 		}
 		s.Begun = time.Now()
 		status, answer, err := w.request(w.managers[w.names[(first+s.Tries)%len(w.names)]] + "/switch?" + s.Query + "&deadline=" + deadline.String())
@@ -65,7 +85,7 @@ func (w *world) ask(m Move, to string, first int) (s Switch) {
 		case status == http.StatusOK:
 			s.Outcome, s.Values, s.Note = Done, answer.Moved, ""
 			return s
-		case status == http.StatusBadRequest:
+		case status == http.StatusBadRequest && !strings.Contains(s.Note, "has not rejoined"):
 			s.Outcome = Nothing
 			if unanswered {
 				s.Outcome = Unanswered
@@ -76,10 +96,10 @@ func (w *world) ask(m Move, to string, first int) (s Switch) {
 		default:
 			s.Outcome = Aborted
 		}
-		if time.Since(begun) > patience() || w.ctx.Err() != nil {
+		if time.Since(begun) > m.patience() || w.ctx.Err() != nil {
 			return s
 		}
-		pause(w.ctx, 300*time.Millisecond)
+		pause(w.ctx, retry)
 	}
 }
 
@@ -130,6 +150,11 @@ func (w *world) endless() (all []string) {
 	t, err := route.Load(ctx, w.store)
 	if err != nil {
 		return append(all, err.Error())
+	}
+	for _, unit := range w.names {
+		if t.Away(unit) {
+			all = append(all, unit+" has not rejoined")
+		}
 	}
 	for _, id := range sorted(t.Sets) {
 		if t.Sets[id].State == msha.SetFenced {

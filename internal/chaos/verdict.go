@@ -16,6 +16,7 @@ type Verdict struct {
 	FailedRuns            int
 	Switches              int // that ended as they should
 	Outcomes              map[Outcome]int
+	Sites, Forced         int             // that died; switches that moved their routes by force
 	Pauses                []time.Duration // of moved routes, sorted
 	OldestAllowed         time.Duration   // how long before a kill or freeze the oldest work had ended that was repeated
 	Problems              []string        // everything that must not be
@@ -27,6 +28,14 @@ func Judge(e *Evidence) *Verdict {
 	v := &Verdict{Sent: len(a.sent), Unsure: len(a.unsure), Outcomes: map[Outcome]int{}, Problems: a.problems, Pauses: pauses(e, a)}
 	for _, s := range e.Switches {
 		v.Outcomes[s.Outcome]++
+		if s.Forced && s.Outcome == Done {
+			v.Forced++
+		}
+	}
+	for _, f := range e.Faults {
+		if f.Kind == KillSite {
+			v.Sites++
+		}
 	}
 	v.Switches = v.Outcomes[Done]
 	v.missing(a)
@@ -112,10 +121,10 @@ func (v *Verdict) String() string {
 
 // Details is a second line, for whom the first one is not enough.
 func (v *Verdict) Details() string {
-	return fmt.Sprintf("%d sends without an answer, %d failed runs, switches: %d done, %d aborted, %d unanswered, %d without anything to move; %d pauses, the longest %v; "+
-		"the oldest work repeated ended %v before its process was killed or frozen", v.Unsure, v.FailedRuns,
-		v.Outcomes[Done], v.Outcomes[Aborted], v.Outcomes[Unanswered], v.Outcomes[Nothing], len(v.Pauses), quantile(v.Pauses, 1).Round(time.Millisecond),
-		v.OldestAllowed.Round(time.Millisecond))
+	return fmt.Sprintf("%d sends without an answer, %d failed runs, switches: %d done, %d aborted, %d unanswered, %d without anything to move; "+
+		"%d sites died, the routes of %d moved by force; %d pauses, the longest %v; the oldest work repeated ended %v before its process was killed or frozen",
+		v.Unsure, v.FailedRuns, v.Outcomes[Done], v.Outcomes[Aborted], v.Outcomes[Unanswered], v.Outcomes[Nothing], v.Sites, v.Forced,
+		len(v.Pauses), quantile(v.Pauses, 1).Round(time.Millisecond), v.OldestAllowed.Round(time.Millisecond))
 }
 
 const shown = 20

@@ -50,6 +50,15 @@ func (s *story) fault(k Kind, target string, from, until float64) {
 	s.Faults = append(s.Faults, Fault{Kind: k, Target: target, From: at(from), Gone: at(gone), Until: at(until)})
 }
 
+// site kills all of unit-1 at 10; what was published from uncopied on is not copied, 0: all of it is.
+func (s *story) site(uncopied float64) {
+	f := Fault{Kind: KillSite, Target: "unit-1", Agents: []string{one, other}, From: at(10), Gone: at(10.1), Until: at(30)}
+	if uncopied > 0 {
+		f.Uncopied = at(uncopied)
+	}
+	s.Faults = append(s.Faults, f)
+}
+
 func (s *story) move(value, to string, begun, ended float64) {
 	s.Switches = append(s.Switches, Switch{Query: "values=" + value, Values: []string{value}, To: to, Begun: at(begun), Ended: at(ended), Outcome: Done})
 }
@@ -171,6 +180,52 @@ func TestRepeats(t *testing.T) {
 			s.fault(KillAgent, one, 30, 32)
 			s.run(other, "a", 70, 71, End)
 		}, false},
+		"unpublished when its site died": {func(s *story) {
+			s.run(one, "a", 9, 9.5, End)
+			s.site(0)
+			s.run("unit-1.agent-1.2", "a", 70, 71, End)
+		}, true},
+		"in flight when its site died": {func(s *story) {
+			s.run(one, "a", 9.9, 10.05, End)
+			s.site(0)
+			s.run(away, "a", 70, 71, End)
+		}, true},
+		"published and not copied when its site died": {func(s *story) {
+			s.run(one, "a", 5, 5.5, End)
+			s.site(6)
+			s.run(away, "a", 12, 13, End)
+		}, true},
+		"published and not copied, but repeated at home": {func(s *story) {
+			s.run(one, "a", 5, 5.5, End)
+			s.site(6)
+			s.run("unit-1.agent-1.2", "a", 70, 71, End)
+		}, false},
+		"published and copied when its site died": {func(s *story) {
+			s.run(one, "a", 3, 3.5, End)
+			s.site(6)
+			s.run(away, "a", 12, 13, End)
+		}, false},
+		"published, and all is copied, when its site died": {func(s *story) {
+			s.run(one, "a", 7, 7.5, End)
+			s.site(0)
+			s.run(away, "a", 12, 13, End)
+		}, false},
+		"the other site died": {func(s *story) {
+			s.run(away, "a", 9, 9.5, End)
+			s.site(6)
+			s.run(one, "a", 40, 41, End)
+		}, false},
+		"begun after the site was back": {func(s *story) {
+			s.run("unit-1.agent-1.2", "a", 31, 32, End)
+			s.site(6)
+			s.run(away, "a", 40, 41, End)
+		}, false},
+		"not copied since the broker was dead, when its site died": {func(s *story) {
+			s.run(one, "a", 3, 3.5, End)
+			s.fault(KillBroker, "broker-unit-1", 4, 5)
+			s.site(6)
+			s.run(away, "a", 12, 13, End)
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory()
@@ -184,7 +239,7 @@ func TestRepeats(t *testing.T) {
 				return
 			}
 			require.Zero(t, v.Allowed)
-			require.ErrorContains(t, v.Err(), "repeated: a of beijing\n\tunit-1.agent-")
+			require.ErrorContains(t, v.Err(), "repeated: a of beijing\n\tunit-")
 		})
 	}
 }
@@ -243,6 +298,20 @@ func TestTwoOwnersAtOnce(t *testing.T) {
 	s.run(away, "b", 3, 4, End)
 	s.run(other, "a", 70, 71, End)
 	require.NoError(t, Judge(&s.Evidence).Err(), "what a killed process had in flight ended with it")
+}
+
+func TestWhatDiedWithItsSiteIsCutOff(t *testing.T) {
+	s := newStory()
+	s.sent("a", "b", "c")
+	s.run(one, "a", 9, 0, "")
+	s.run(other, "b", 9, 0, "")
+	s.site(0)
+	s.run(away, "a", 12, 13, End)
+	s.run(away, "b", 12, 13, End)
+	s.run(away, "c", 12, 13, End)
+	require.NoError(t, Judge(&s.Evidence).Err())
+	s.run("unit-1.agent-1.2", "c", 70, 0, "")
+	require.ErrorContains(t, Judge(&s.Evidence).Err(), "the handler of c did not end", "its process is not one that died")
 }
 
 func TestJournalsThatCannotBeTrusted(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,8 @@ type world struct {
 	managers map[string]string  // URLs by unit
 
 	processes map[string]*process
+	parts     sync.Map    // locks of what no two faults concern at the same time
+	dead      atomic.Bool // a site
 	reader    *Reader
 
 	mu       sync.Mutex
@@ -83,9 +86,12 @@ func start(t *testing.T, ctx context.Context, members int) *world {
 	w.store, err = open.Open(ctx, w.url, &open.Options{Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { w.store.Close() }) //nolint:errcheck // the server goes too
+	begun := time.Now()
 	w.startSites()
+	t.Logf("servers started in %.0f seconds", time.Since(begun).Seconds())
 	w.writeDocuments()
 	w.startProcesses()
+	t.Logf("processes serve after %.0f seconds", time.Since(begun).Seconds())
 	return w
 }
 
