@@ -223,6 +223,28 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 	case o.Compare(goal) >= 0:
 		return low, o.Offset, nil
 	}
+	for first := o; ; {
+		if at, err = e.searchCopy(h, low, high, goal); err != nil {
+			return low, 0, err
+		}
+		if at < high {
+			if o, err = e.originOf(h.ctx, h.queue, at); err != nil || o.Compare(goal) != 0 {
+				return low, 0, err // a batch that a replaced replicator had on its way is out of order: look at everything
+			}
+			if o.Incarnation == first.Incarnation && at-low == o.Offset-first.Offset {
+				return at, 0, nil // one copy of each message before it
+			}
+		}
+		earlier, err := e.copiedEarlier(h, low, at, goal)
+		if err != nil || earlier < 0 {
+			return at, 0, err
+		}
+		high = earlier + 1
+	}
+}
+
+// searchCopy finds where in [low, high) the copies reach an origin; high if they do not.
+func (e *Engine) searchCopy(h *held, low, high int64, goal msha.Origin) (at int64, err error) {
 	n := sort.Search(int(high-low), func(i int) bool {
 		if err != nil {
 			return true
@@ -231,13 +253,32 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
 		return err != nil || o.Compare(goal) >= 0
 	})
-	if err != nil || n == int(high-low) {
-		return low + int64(n), 0, err
+	return low + int64(n), err
+}
+
+// mostRepeated is how many messages a batch may hold that a replicator had under way when another one took its place.
+const mostRepeated = 4096
+
+// copiedEarlier looks whether a copy that was found is a repeated one: a batch that was stored once more lies behind a copy of something later. It
+// returns the position of that, -1 if there is none.
+func (e *Engine) copiedEarlier(h *held, low, at int64, goal msha.Origin) (int64, error) {
+	for from := max(low, at-mostRepeated); from < at; {
+		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: from, Max: sweepBatch})
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range res.Messages {
+			o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
+			if err == nil && m.QueueOffset < at && o.Compare(goal) >= 0 {
+				return m.QueueOffset, nil
+			}
+		}
+		if res.NextOffset <= from {
+			break
+		}
+		from = res.NextOffset
 	}
-	if o, err = e.originOf(h.ctx, h.queue, low+int64(n)); err != nil || o.Compare(goal) == 0 {
-		return low + int64(n), 0, err
-	}
-	return low, 0, nil // a batch that a replaced replicator had on its way is out of order: look at everything
+	return -1, nil
 }
 
 // originOf reads the identity of one copy.

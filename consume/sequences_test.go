@@ -2,6 +2,8 @@ package consume
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -53,6 +55,46 @@ func TestSeekCopyPassesOverALateBatch(t *testing.T) {
 	f.eventually("the later ones are read again", func() bool { return f.journal.succeeded() >= len(last) })
 	rest()
 	require.Empty(t, f.journal.wrong(want))
+}
+
+// Wherever late batches lie, a search finds the first copy of a message: from a later one on, what was copied between the two would seem to be
+// missing.
+func TestSeekCopyFindsTheFirstCopy(t *testing.T) {
+	f := start(t, 1, nil)
+	m := f.member()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for round := range 10 {
+		local := remoting.Queue{Topic: fmt.Sprint("copies-", round), Broker: broker}
+		f.topic(local.Topic, 1)
+		first := map[int64]int64{} // local offset by origin offset
+		var all []*remoting.Message
+		store := func(from, n int64) {
+			for off := from; off < from+n; off++ {
+				if _, known := first[off]; !known {
+					first[off] = int64(len(all))
+				}
+				msg := message("m", "beijing")
+				msg.Properties[msha.PropertyOrigin] = msha.Origin{OriginQueue: foreign(), Offset: off}.Encode()
+				all = append(all, msg)
+			}
+		}
+		begin := rnd.Int64N(5)
+		for end := begin; end < 60; {
+			n := 1 + rnd.Int64N(12)
+			store(end, n)
+			end += n
+			if back := rnd.Int64N(12); rnd.IntN(3) == 0 && end-back-8 >= begin {
+				store(end-back-8, 8)
+			}
+		}
+		f.put(local, all...)
+		h := &held{queue: local, unit: other, ctx: f.ctx}
+		for off, want := range first {
+			at, _, err := m.seekCopy(h, foreign(), 0, off)
+			require.NoError(t, err)
+			require.LessOrEqual(t, at, want, "round %d, offset %d", round, off)
+		}
+	}
 }
 
 // A queue is taken when a late batch is what was committed last: what lies between its origin offsets and the next message counts as

@@ -121,7 +121,7 @@ rest on them, which every consumer has to commit now and then. Ratios are of the
 		}
 		fmt.Fprintf(report, "| %s | %.0f | %s | %s |\n", side.name, middle(rate), quartiles(cpu, "%.2f"), quartiles(ratio, "%.3f"))
 		if i == len(sides)-1 {
-			fmt.Fprintf(report, "\nFrom the last row: one publication a second costs %.2f %% of the CPU, %d of them as much as all of that.\n", 100*(middle(ratio)-1)/often, often)
+			fmt.Fprintf(report, "\nFrom the last row: one publication a second costs %.2f %% of the CPU.\n", 100*(middle(ratio)-1)/often)
 		}
 	}
 }
