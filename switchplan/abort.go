@@ -24,6 +24,10 @@ func (r *run) failed(ctx context.Context, phase string, cause error) error {
 	if errors.Is(cause, errLost) || errors.Is(context.Cause(ctx), errLost) {
 		return msha.Errorf("switch."+phase, r.order.ID, "ask the other manager", "%w: %w", msha.ErrBusy, errLost)
 	}
+	if errors.Is(cause, errGaveWay) || errors.Is(context.Cause(ctx), errGaveWay) {
+		r.order.State = StateAborted // as the document says; nothing was begun
+		return msha.Errorf("switch."+phase, r.order.ID, "see GET /orders", "%w: %w", msha.ErrBusy, errGaveWay)
+	}
 	if r.order.State == StateCommitted {
 		return msha.Errorf("switch."+phase, r.order.ID, "the routes have moved; a manager finishes the order", "%w", cause)
 	}

@@ -20,6 +20,9 @@ func (r *run) save(ctx context.Context, edit func(*Order)) error {
 		if stored == nil || stored.Manager != r.o.Manager {
 			return errLost
 		}
+		if stored.GaveWay != "" {
+			return errGaveWay
+		}
 		next.Decisions = stored.Decisions // others write them
 		*stored = next
 		return nil
@@ -54,8 +57,8 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := r.save(ctx, func(*Order) {}); errors.Is(err, errLost) {
-					r.lose(errLost)
+				if err := r.save(ctx, func(*Order) {}); errors.Is(err, errLost) || errors.Is(err, errGaveWay) {
+					r.lose(err)
 					return
 				}
 			}

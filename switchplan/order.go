@@ -36,6 +36,7 @@ type Order struct {
 
 	Overridden []GuardHit `json:"overridden,omitempty"` // what those guards had said
 	Decisions  []Decision `json:"decisions,omitempty"`  // answers to approvals; any manager adds them
+	GaveWay    string     `json:"gaveWay,omitempty"`    // the forced switch that took its routes before it had fenced them
 }
 
 // Orders is the document: unfinished orders, then the last finished ones.
@@ -46,7 +47,10 @@ type Orders struct {
 // keepFinished bounds the document.
 const keepFinished = 10
 
-var errLost = errors.New("another executor took the order over")
+var (
+	errLost    = errors.New("another executor took the order over")
+	errGaveWay = errors.New("a forced switch takes the same routes")
+)
 
 // ReadOrders reads the document; there is none before the first switch.
 func ReadOrders(ctx context.Context, store msha.MetaStore) (*Orders, error) {
@@ -155,9 +159,20 @@ func create(ctx context.Context, store msha.MetaStore, order Order, allowed func
 		if err := allowed(o); err != nil {
 			return err
 		}
+		for i := range o.Orders {
+			if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+				other.State, other.GaveWay, other.Error = StateAborted, order.ID, errGaveWay.Error()
+				other.Beat++ // nobody resumes it
+			}
+		}
 		o.Orders = append(o.Orders, order)
 		return nil
 	})
+}
+
+// givesWay tells whether an order ends for another one: a planned switch that waits for a unit, before its fence, for a forced one.
+func (o *Order) givesWay(to *Order) bool {
+	return to.Plan.Request.Forced && !o.Plan.Request.Forced && o.Next == 0
 }
 
 // refuse is the reason why an order cannot be added.
@@ -166,7 +181,7 @@ func (o *Orders) refuse(order *Order) error {
 		return msha.Errorf("switch.order", order.ID, "make a new plan", "%w: the plan was run before", msha.ErrInvalid)
 	}
 	for i := range o.Orders {
-		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) && !other.givesWay(order) {
 			return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
 		}
 	}
