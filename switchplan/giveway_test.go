@@ -72,8 +72,12 @@ func TestAFencedSwitchDoesNotGiveWay(t *testing.T) {
 			ended <- err
 		}()
 		time.Sleep(2 * time.Second)
-		w.do(func() { w.clients["unit-2/channel"] = nil })
-		_, err := new(switchplan.Planner).Plan(context.Background(), msha.SwitchRequest{From: "unit-2", Forced: true}, msha.View{Table: w.table, Units: w.units})
+		var view msha.View
+		w.do(func() {
+			w.clients["unit-2/channel"] = nil
+			view = msha.View{Table: w.table, Units: w.units}
+		})
+		_, err := new(switchplan.Planner).Plan(context.Background(), msha.SwitchRequest{From: "unit-2", Forced: true}, view)
 		if !errors.Is(err, msha.ErrBusy) {
 			t.Fatal(err)
 		}
