@@ -22,7 +22,7 @@ demo-real: deps ## the same on two real RocketMQ clusters that it fetches, start
 
 .PHONY: test
 test: deps fetch check ## everything: needs Debian (or java, mvn, etcd and redis in PATH), installs and fetches what is missing
-	go test -race -p 2 -tags real -timeout 20m -skip '^TestEveryPhase$$' ./... # that one: make chaos
+	go test -race -p 2 -tags real -timeout 40m -skip '^TestEveryPhase$$' ./... # that one: make chaos
 	go test -C examples/replicator -race -tags real ./...
 	go test ./embedmq/contract ./internal/sim
 	go test -tags real -run ResidentMemory -v ./replicate
