@@ -63,7 +63,7 @@ func (e *Engine) awaitRelease(h *held) error {
 		return nil
 	}
 	e.cfg.Logger.Info("waiting for a holder that did not release the queue", "queue", h.queue.String(), "holder", other.Client)
-	for wait := e.trustOfOthers(h); ; wait = missingTick {
+	for wait := e.trustOfOthers(h); ; wait = e.cfg.Tick {
 		ctx, cancel := context.WithTimeout(h.ctx, wait)
 		err := e.await(ctx, released)
 		cancel()

@@ -161,6 +161,22 @@ func TestKilledBeforePublishing(t *testing.T) {
 	require.True(t, f.out.says("waiting for a holder that did not release", victim.name))
 }
 
+// everything is a strategy that gives each process all queues.
+func everything(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue {
+	return all
+}
+
+// handedOverOnRelease checks that b, which has got a's lock while a's handler runs, reads the queue once a has finished, and not before.
+func (f *fixture) handedOverOnRelease(b *member, gate *blocker) {
+	f.Helper()
+	require.Zero(f, f.journal.by(b.name))
+	gate.release()
+	f.eventually("b took over", func() bool { return slices.Contains(b.opened(), "SMS/broker-a/0") })
+	f.send("beijing", 3, home(0))
+	f.exact()
+	require.Equal(f, 3, f.journal.by(b.name))
+}
+
 // A lock is gone while its holder's handler still runs, as after a restart of the broker: the Hold in the log keeps the next one from
 // starting as long as brokers list the holder.
 func TestHolderOutlivesItsLock(t *testing.T) {
@@ -171,19 +187,14 @@ func TestHolderOutlivesItsLock(t *testing.T) {
 	f.eventually("running", func() bool { return f.journal.running() == 1 })
 	// Somebody unlocks the queue in the holder's name, and b is quicker than a's next renewal.
 	a.locking.take(f.ctx) //nolint:errcheck // no deadline
-	b := f.member(brief, with(consumer.WithStrategy(func(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return all })))
+	b := f.member(brief, with(consumer.WithStrategy(everything)))
 	require.NoError(t, f.mq.Unlock(f.ctx, f.BrokerAddr(broker), a.lockGroup(), a.name, heldBy(a)))
 	require.NoError(t, b.Subscribe(topic, consumer.MessageSelector{}, b.handle))
 	require.NoError(t, b.Start())
 	f.eventually("b waits for the release", func() bool { return f.out.says("waiting for a holder that did not release", b.name, a.name, "SMS") })
 	a.locking.give()
 	f.eventually("a notices", func() bool { return f.out.says("queue lock lost", a.name, "SMS") })
-	require.Zero(t, f.journal.by(b.name))
-	gate.release()
-	f.eventually("b took over", func() bool { return slices.Contains(b.opened(), "SMS/broker-a/0") })
-	f.send("beijing", 3, home(0))
-	f.exact()
-	require.Equal(t, 3, f.journal.by(b.name))
+	f.handedOverOnRelease(b, gate)
 }
 
 // A process is not listed for a moment, as when its connections broke, while its handler runs. Its queue's lock is given back for it. It is listed
@@ -200,7 +211,7 @@ func TestHolderThatIsListedAgain(t *testing.T) {
 	}})
 	require.NoError(t, silent.Wait(f.ctx))
 	require.NoError(t, f.mq.Unregister(f.ctx, f.BrokerAddr(broker), a.name, group))
-	b := f.member(trust, with(consumer.WithStrategy(func(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return all })))
+	b := f.member(trust, with(consumer.WithStrategy(everything)))
 	require.NoError(t, b.Subscribe(topic, consumer.MessageSelector{}, b.handle))
 	require.NoError(t, b.Start())
 	f.eventually("a notices", func() bool { return f.out.says("queue lock lost", a.name, "SMS") })
@@ -212,19 +223,13 @@ func TestHolderThatIsListedAgain(t *testing.T) {
 	f.eventually("b waits for the release", func() bool { return f.out.says("waiting for a holder that did not release", b.name, a.name, "SMS") })
 	until := time.Now().Add(6 * time.Second) // a's trust has passed
 	f.eventually("b has looked", func() bool { return time.Now().After(until) })
-	require.Zero(t, f.journal.by(b.name))
-	gate.release()
-	f.eventually("b took over", func() bool { return slices.Contains(b.opened(), "SMS/broker-a/0") })
-	f.send("beijing", 3, home(0))
-	f.exact()
-	require.Equal(t, 3, f.journal.by(b.name))
+	f.handedOverOnRelease(b, gate)
 }
 
 // A Hold is stored behind the Release that was written after it. Its process lives on, and gives the queue back once more.
 func TestHoldBehindItsRelease(t *testing.T) {
 	f := start(t, 1, &embedmq.Options{LockExpiry: time.Hour})
 	nothing := func(_, _ string, _ []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return nil }
-	everything := func(_, _ string, all []*primitive.MessageQueue, _ []string) []*primitive.MessageQueue { return all }
 	a := f.join(brief, with(consumer.WithStrategy(nothing)))
 	f.write(factLog(), filter.Record{Kind: filter.Hold, Group: group, Client: a.name, Writer: a.writer, Local: filter.LocalQueue{Topic: topic, Broker: broker}})
 	b := f.join(brief, with(consumer.WithStrategy(everything)))

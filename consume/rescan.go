@@ -1,9 +1,6 @@
 package consume
 
 import (
-	"context"
-	"math"
-	"sort"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -205,90 +202,4 @@ func (e *Engine) seek(h *held, q msha.OriginQueue, covered *int64) (at int64, er
 		*covered = first
 	}
 	return at, nil
-}
-
-// seekCopy searches a replica queue, whose copies are in the order of their origin.
-func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, first int64, err error) {
-	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
-	if err != nil || high <= low {
-		return low, 0, err
-	}
-	goal := msha.Origin{OriginQueue: q, Offset: origin}
-	o, err := e.originOf(h.ctx, h.queue, low)
-	switch {
-	case err != nil:
-		return low, 0, err
-	case o.Incarnation > q.Incarnation:
-		return low, math.MaxInt64, nil
-	case o.Compare(goal) >= 0:
-		return low, o.Offset, nil
-	}
-	for first := o; ; {
-		if at, err = e.searchCopy(h, low, high, goal); err != nil {
-			return low, 0, err
-		}
-		if at < high {
-			if o, err = e.originOf(h.ctx, h.queue, at); err != nil || o.Compare(goal) != 0 {
-				return low, 0, err // a batch that a replaced replicator had on its way is out of order: look at everything
-			}
-			if o.Incarnation == first.Incarnation && at-low == o.Offset-first.Offset {
-				return at, 0, nil // one copy of each message before it
-			}
-		}
-		earlier, err := e.copiedEarlier(h, low, at, goal)
-		if err != nil || earlier < 0 {
-			return at, 0, err
-		}
-		high = earlier + 1
-	}
-}
-
-// searchCopy finds where in [low, high) the copies reach an origin; high if they do not.
-func (e *Engine) searchCopy(h *held, low, high int64, goal msha.Origin) (at int64, err error) {
-	n := sort.Search(int(high-low), func(i int) bool {
-		if err != nil {
-			return true
-		}
-		var o msha.Origin
-		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
-		return err != nil || o.Compare(goal) >= 0
-	})
-	return low + int64(n), err
-}
-
-// mostRepeated is how many messages a batch may hold that a replicator had under way when another one took its place.
-const mostRepeated = 4096
-
-// copiedEarlier looks whether a copy that was found is a repeated one: a batch that was stored once more lies behind a copy of something later. It
-// returns the position of that, -1 if there is none.
-func (e *Engine) copiedEarlier(h *held, low, at int64, goal msha.Origin) (int64, error) {
-	for from := max(low, at-mostRepeated); from < at; {
-		res, err := e.cfg.Cluster.Pull(h.ctx, remoting.PullRequest{Queue: h.queue, Group: readerGroup, Offset: from, Max: sweepBatch})
-		if err != nil {
-			return 0, err
-		}
-		for _, m := range res.Messages {
-			o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
-			if err == nil && m.QueueOffset < at && o.Compare(goal) >= 0 {
-				return m.QueueOffset, nil
-			}
-		}
-		if res.NextOffset <= from {
-			break
-		}
-		from = res.NextOffset
-	}
-	return -1, nil
-}
-
-// originOf reads the identity of one copy.
-func (e *Engine) originOf(ctx context.Context, q remoting.Queue, offset int64) (msha.Origin, error) {
-	res, err := e.cfg.Cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: offset, Max: 1})
-	if err != nil {
-		return msha.Origin{}, err
-	}
-	if len(res.Messages) == 0 || res.Messages[0].QueueOffset != offset {
-		return msha.Origin{}, msha.Errorf("consume.read", q.String(), "", "message at offset %d %w", offset, msha.ErrNotFound)
-	}
-	return msha.ParseOrigin(res.Messages[0].Properties[msha.PropertyOrigin])
 }

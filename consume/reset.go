@@ -1,8 +1,6 @@
 package consume
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sort"
 
@@ -169,7 +167,7 @@ func (e *Engine) between(h *held, from, to int64) ([]msha.Incarnation, error) {
 	}
 	var parts []msha.Incarnation
 	for from = max(from, low); from < to; {
-		last, ok, err := e.lastOf(h.ctx, h.queue, from, to)
+		last, _, ok, err := e.highest(h.ctx, h.queue, from, to)
 		if err != nil {
 			return nil, err
 		}
@@ -196,46 +194,6 @@ func (e *Engine) between(h *held, from, to int64) ([]msha.Incarnation, error) {
 	}
 	slices.Reverse(parts)
 	return parts, nil
-}
-
-// repeatedMost bounds what a killed replicator may have stored a second time: the largest batch that brokers accept.
-const (
-	repeatedMost = 4 << 20
-	leastSize    = 100 // of a copy without its body
-)
-
-// lastOf is the copy with the highest origin among those in [from, to). That need not be the last one: a batch may have been stored twice.
-func (e *Engine) lastOf(ctx context.Context, q remoting.Queue, from, to int64) (last msha.Origin, ok bool, err error) {
-	const step = 256
-	for size := 0; from < to && size < repeatedMost; to = max(from, to-step) {
-		for at := max(from, to-step); at < to; {
-			res, err := e.cfg.Cluster.Pull(ctx, remoting.PullRequest{Queue: q, Group: readerGroup, Offset: at, Max: int(to - at)})
-			if err != nil {
-				return last, false, err
-			}
-			if res.NextOffset <= at {
-				return last, false, msha.Errorf("consume.read", q.String(), "", "message at offset %d %w", at, msha.ErrNotFound)
-			}
-			for _, m := range res.Messages {
-				o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
-				if size += len(m.Body) + leastSize; err == nil && (!ok || o.Compare(last) > 0) {
-					last, ok = o, true
-				}
-			}
-			at = res.NextOffset
-		}
-	}
-	return last, ok, nil
-}
-
-// copyBelow is the origin of the last copy in [low, high) that has one.
-func (e *Engine) copyBelow(ctx context.Context, q remoting.Queue, low, high int64) (o msha.Origin, ok bool, err error) {
-	for at := high - 1; at >= low; at-- {
-		if o, err = e.originOf(ctx, q, at); err == nil || !errors.Is(err, msha.ErrInvalid) {
-			return o, err == nil, err
-		}
-	}
-	return o, false, nil
 }
 
 // readUpTo is how far the facts say that a queue was read, in its own offsets; the lock is held. Facts precede commits, so an offset that
