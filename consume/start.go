@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 
@@ -14,21 +15,14 @@ import (
 // beginning.
 func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 	q := e.homeOrigin(h.queue)
-	var missing []filter.Record
 	e.mu.Lock()
-	_, managed := e.tracker.Facts().Baseline(q)
-	for n := int64(0); n <= h.in.Newest(q); n++ {
-		q.Incarnation = n
-		start := start
-		if n > 0 && managed {
-			start = h.in.From(q)
-		} else if n > 0 {
-			start = max(start, h.in.From(q))
-		}
-		if _, known := e.tracker.Facts().Baseline(q); !known {
-			missing = append(missing, filter.Record{Kind: filter.Baseline, Group: e.set.group, Queue: q, Offset: start})
-		}
+	if _, managed := e.tracker.Facts().Baseline(q); managed {
+		start = 0 // all of a later incarnation was stored later
 	}
+	missing := slices.DeleteFunc(filter.Baselines(e.set.group, q, start, h.in), func(r filter.Record) bool {
+		_, known := e.tracker.Facts().Baseline(r.Queue)
+		return known
+	})
 	e.mu.Unlock()
 	if len(missing) == 0 {
 		return nil

@@ -181,14 +181,7 @@ func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known
 				return nil, nil, err
 			}
 			out.Queues = append(out.Queues, ProvisionedQueue{Queue: q, Offset: start})
-			for n := int64(0); n <= in.Newest(q); n++ {
-				q.Incarnation = n
-				begin := start
-				if n > 0 {
-					begin = max(begin, in.From(q))
-				}
-				records[local.Broker] = append(records[local.Broker], filter.Record{Kind: filter.Baseline, Group: p.Group, Queue: q, Offset: begin})
-			}
+			records[local.Broker] = append(records[local.Broker], filter.Baselines(p.Group, q, start, in)...)
 		}
 	}
 	return out, records, nil
