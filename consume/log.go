@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -28,23 +29,17 @@ func (e *Engine) openLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		missing, err := e.followOwn(ctx, brokers)
-		if err != nil {
-			return err
+	missing, err := e.followOwn(ctx, brokers)
+	if err == nil && len(missing) > 0 {
+		if err = e.cfg.Cluster.EnsureTopic(ctx, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err == nil {
+			missing, err = e.followOwn(ctx, brokers)
 		}
-		if len(missing) == 0 {
-			break
-		}
-		for broker := range missing {
-			if err := e.cfg.Cluster.CreateTopic(ctx, brokers[broker], remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil {
-				return err
-			}
-		}
-		pause(ctx, retryInterval) // brokers tell the name server a little later
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(missing) > 0:
+		return msha.Errorf("consume.log", strings.Join(missing, ", "), "", "%w: broker no longer registered", msha.ErrNotFound)
 	}
 	return e.followCopies(ctx)
 }
@@ -67,18 +62,15 @@ func (e *Engine) noteBrokers(ctx context.Context, brokers map[string]string) err
 }
 
 // followOwn follows the logs there are and returns the brokers without one.
-func (e *Engine) followOwn(ctx context.Context, brokers map[string]string) (missing map[string]bool, err error) {
+func (e *Engine) followOwn(ctx context.Context, brokers map[string]string) (missing []string, err error) {
 	queues, err := e.cfg.Cluster.Queues(ctx, msha.ProgressTopic, false)
 	if err != nil && !errors.Is(err, msha.ErrNotFound) {
 		return nil, err
 	}
-	missing = map[string]bool{}
-	for broker := range brokers {
-		missing[broker] = true
-	}
+	missing = slices.Sorted(maps.Keys(brokers))
 	for _, q := range queues {
 		if q.ID == 0 { // records go nowhere else
-			delete(missing, q.Broker)
+			missing = slices.DeleteFunc(missing, func(broker string) bool { return broker == q.Broker })
 			e.follow(q, true)
 		}
 	}

@@ -1,6 +1,7 @@
 package embedmq_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -49,6 +50,27 @@ func TestTopicOnSeveralBrokers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, qs, 3)
 	require.Equal(t, []string{"m0", "m1"}, f.bodies(qs[0]))
+}
+
+// EnsureTopic creates what is missing, and waits until the name server lists it: here it does not know the topic yet, for the first questions.
+func TestEnsureTopic(t *testing.T) {
+	f := start(t, &embedmq.Options{Brokers: []string{"broker-a", "broker-b"}})
+	require.NoError(t, f.mq.CreateTopic(f.ctx, f.BrokerAddr("broker-a"), remoting.TopicConfig{Name: "T", Read: 3, Write: 3}))
+	created := f.Inject(embedmq.Fault{Code: remoting.ReqUpdateAndCreateTopic, Delay: time.Nanosecond})
+	unknown := f.Inject(embedmq.Fault{Code: remoting.ReqGetRouteInfoByTopic, Error: remoting.RespTopicNotExist, Times: 3})
+	require.NoError(t, f.mq.EnsureTopic(f.ctx, remoting.TopicConfig{Name: "U", Read: 1, Write: 1}))
+	require.Equal(t, 3, unknown.Hits())
+	require.Equal(t, 2, created.Hits(), "once at each broker")
+	require.NoError(t, f.mq.EnsureTopic(f.ctx, remoting.TopicConfig{Name: "T", Read: 1, Write: 1}))
+	require.Equal(t, 3, created.Hits(), "only where it is missing")
+	queues, err := f.mq.Queues(f.ctx, "T", false)
+	require.NoError(t, err)
+	require.Len(t, queues, 3+1)
+
+	f.Inject(embedmq.Fault{Code: remoting.ReqGetRouteInfoByTopic, Error: remoting.RespTopicNotExist})
+	ctx, cancel := context.WithTimeout(f.ctx, 200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, f.mq.EnsureTopic(ctx, remoting.TopicConfig{Name: "T", Read: 1, Write: 1}), context.DeadlineExceeded)
 }
 
 func TestMembersAreToldOfChanges(t *testing.T) {

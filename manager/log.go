@@ -222,36 +222,6 @@ func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.
 	return end, nil
 }
 
-// ready creates the log where a broker has none, as in a unit where no agent has ever run, and waits until all can be read.
-func (l *unitLog) ready(ctx context.Context) error {
-	for {
-		brokers, err := l.cluster.Brokers(ctx)
-		if err != nil {
-			return err
-		}
-		queues, err := l.cluster.Queues(ctx, msha.ProgressTopic, false)
-		if err != nil && !errors.Is(err, msha.ErrNotFound) {
-			return err
-		}
-		for _, q := range queues {
-			delete(brokers, q.Broker)
-		}
-		if len(brokers) == 0 {
-			return nil
-		}
-		for _, addr := range brokers {
-			if err := l.cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond): // brokers tell the name server a little later
-		}
-	}
-}
-
 // barrier returns once everything acknowledged by the unit's brokers before the call is applied. A queue's maximum may lag behind
 // what was acknowledged, so the end is that of a record written now.
 func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, manager string) error {

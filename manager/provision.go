@@ -81,7 +81,7 @@ func (c *clusters) provision(ctx context.Context, p Provision) (*Provisioned, er
 		}
 	}
 	known := map[msha.OriginQueue]int64{}
-	if err := l.ready(ctx); err != nil {
+	if err := l.cluster.EnsureTopic(ctx, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil { // no agent may ever have run there
 		return nil, err
 	}
 	err = l.read(ctx, others, func(f *filter.Facts) error {

@@ -74,28 +74,9 @@ func (b *bench) stop() {
 // settle lets the brokers finish what they do behind the answers.
 func (b *bench) settle() { time.Sleep(300 * time.Millisecond) }
 
+// createTopic waits until the name server knows the topic: client-go gives up at once.
 func createTopic(ctx context.Context, c *remoting.Cluster, name string, queues int) error {
-	brokers, err := c.Brokers(ctx)
-	if err != nil {
-		return err
-	}
-	for _, addr := range brokers {
-		if err := c.CreateTopic(ctx, addr, remoting.TopicConfig{Name: name, Read: queues, Write: queues}); err != nil {
-			return err
-		}
-	}
-	// Brokers tell the name server a little later, and client-go gives up at once.
-	for {
-		if qs, err := c.Queues(ctx, name, true); err == nil && len(qs) > 0 {
-			return nil
-		}
-		c.Forget()
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return c.EnsureTopic(ctx, remoting.TopicConfig{Name: name, Read: queues, Write: queues})
 }
 
 // message is what a producer with a routing value sends.

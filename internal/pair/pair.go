@@ -83,25 +83,8 @@ func (c *Clusters) Stop() {
 // CreateTopic makes a topic in all clusters, and waits until the name servers know it.
 func (c *Clusters) CreateTopic(ctx context.Context, name string, queues int) error {
 	for unit, cluster := range c.ByUnit {
-		brokers, err := cluster.Brokers(ctx)
-		if err != nil {
-			return err
-		}
-		for _, addr := range brokers {
-			if err := cluster.CreateTopic(ctx, addr, remoting.TopicConfig{Name: name, Read: queues, Write: queues}); err != nil {
-				return fmt.Errorf("%s: %w", unit, err)
-			}
-		}
-		for known := false; !known; {
-			queues, err := cluster.Queues(ctx, name, true)
-			if known = err == nil && len(queues) > 0; !known {
-				cluster.Forget()
-				select {
-				case <-time.After(20 * time.Millisecond):
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
+		if err := cluster.EnsureTopic(ctx, remoting.TopicConfig{Name: name, Read: queues, Write: queues}); err != nil {
+			return fmt.Errorf("%s: %w", unit, err)
 		}
 	}
 	return nil

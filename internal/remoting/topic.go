@@ -2,8 +2,12 @@ package remoting
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"strconv"
+	"time"
+
+	"github.com/go-msha/msha"
 )
 
 // TopicConfig is a topic's configuration at one broker.
@@ -29,6 +33,43 @@ func (c *Cluster) CreateTopic(ctx context.Context, addr string, t TopicConfig) e
 	}
 	_, err := c.callAddr(ctx, "create topic "+t.Name, addr, NewRequest(ReqUpdateAndCreateTopic, ext, nil))
 	return err
+}
+
+// registering is how often name servers are asked for a topic that was just created: brokers tell them a little later.
+const registering = 50 * time.Millisecond
+
+// EnsureTopic creates a topic at each registered broker of which the name servers do not list it. It returns once they list all.
+func (c *Cluster) EnsureTopic(ctx context.Context, t TopicConfig) error {
+	created := map[string]bool{}
+	for {
+		missing, err := c.Brokers(ctx)
+		if err != nil {
+			return err
+		}
+		queues, err := c.Queues(ctx, t.Name, false)
+		if err != nil && !errors.Is(err, msha.ErrNotFound) {
+			return err
+		}
+		for _, q := range queues {
+			delete(missing, q.Broker)
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		for broker, addr := range missing {
+			if !created[broker] {
+				if err := c.CreateTopic(ctx, addr, t); err != nil {
+					return err
+				}
+				created[broker] = true
+			}
+		}
+		select {
+		case <-time.After(registering):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // DeleteTopic deletes a topic at one broker and then at every name server.
