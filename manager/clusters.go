@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -178,4 +179,23 @@ func (c *clusters) Progress(ctx context.Context, unit string, moves []msha.Move,
 		return nil
 	})
 	return p, err
+}
+
+// queueReaders bounds how many queues are looked at at a time.
+const queueReaders = 16
+
+// each calls f for the numbers below n, several at a time, and returns all errors.
+func each(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	slots := make(chan struct{}, queueReaders)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = f(i)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

@@ -3,7 +3,6 @@ package manager
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -89,9 +88,6 @@ func originsOf(f *filter.Facts, unit string) (out []msha.OriginQueue) {
 	return out
 }
 
-// tailReaders bounds how many replica queues are looked at at a time.
-const tailReaders = 16
-
 // copiedEnds is how far origin queues of a unit are copied: behind the last copy of each. All that there will ever be of an incarnation is
 // copied once there is a copy of a later one.
 func (l *unitLog) copiedEnds(ctx context.Context, unit string, origins []msha.OriginQueue) (map[msha.OriginQueue]int64, error) {
@@ -108,18 +104,11 @@ func (l *unitLog) copiedEnds(ctx context.Context, unit string, origins []msha.Or
 		replicas = append(replicas, queues...)
 	}
 	tails := make([]msha.Origin, len(replicas))
-	errs := make([]error, len(replicas))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, tailReaders)
-	for i, q := range replicas {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			tails[i], errs[i] = l.tail(ctx, q)
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	err := each(len(replicas), func(i int) (err error) {
+		tails[i], err = l.tail(ctx, replicas[i])
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	newest := map[msha.OriginQueue]msha.Origin{}

@@ -3,11 +3,11 @@ package manager
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-msha/msha"
@@ -66,25 +66,16 @@ func (c *clusters) again(ctx context.Context, l *unitLog, others []string, repla
 		return again, msha.Errorf("switch.replay", "group "+replay.Group+", unit "+l.unit, "groups with facts there: "+strings.Join(known, ", "),
 			"%w: no facts of the group, or of these topics", msha.ErrInvalid)
 	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var failed error
-	slots := make(chan struct{}, tailReaders)
-	for q := range queues {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			parts, err := c.stored(ctx, q, replay.Since, replay.Until)
-			mu.Lock()
-			defer mu.Unlock()
-			failed = errors.Join(failed, err)
-			for _, part := range parts {
-				again.Ranges[part.Queue] = again.Ranges[part.Queue].Union(filter.Range(part.From, part.To))
-			}
-		})
+	asked := slices.Collect(maps.Keys(queues))
+	parts := make([][]msha.Incarnation, len(asked))
+	err = each(len(asked), func(i int) (err error) {
+		parts[i], err = c.stored(ctx, asked[i], replay.Since, replay.Until)
+		return err
+	})
+	for _, part := range slices.Concat(parts...) {
+		again.Ranges[part.Queue] = again.Ranges[part.Queue].Union(filter.Range(part.From, part.To))
 	}
-	wg.Wait()
-	return again, failed
+	return again, err
 }
 
 // stored is what was stored in a home queue in a span of time, by its broker's clock.
