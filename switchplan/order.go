@@ -159,15 +159,23 @@ func create(ctx context.Context, store msha.MetaStore, order Order, allowed func
 		if err := allowed(o); err != nil {
 			return err
 		}
-		for i := range o.Orders {
-			if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
-				other.State, other.GaveWay, other.Error = StateAborted, order.ID, errGaveWay.Error()
-				other.Beat++ // nobody resumes it
-			}
+		for _, other := range o.inTheWayOf(&order) { // they give way, or the order would have been refused
+			other.State, other.GaveWay, other.Error = StateAborted, order.ID, errGaveWay.Error()
+			other.Beat++ // nobody resumes it
 		}
 		o.Orders = append(o.Orders, order)
 		return nil
 	})
+}
+
+// inTheWayOf lists the orders that have not committed yet and move a common route.
+func (o *Orders) inTheWayOf(order *Order) (all []*Order) {
+	for i := range o.Orders {
+		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+			all = append(all, other)
+		}
+	}
+	return all
 }
 
 // givesWay tells whether an order ends for another one: a planned switch that waits for a unit, before its fence, for a forced one.
@@ -180,8 +188,8 @@ func (o *Orders) refuse(order *Order) error {
 	if o.find(order.ID) != nil {
 		return msha.Errorf("switch.order", order.ID, "make a new plan", "%w: the plan was run before", msha.ErrInvalid)
 	}
-	for i := range o.Orders {
-		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) && !other.givesWay(order) {
+	for _, other := range o.inTheWayOf(order) {
+		if !other.givesWay(order) {
 			return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
 		}
 	}
