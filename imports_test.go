@@ -37,6 +37,7 @@ var mayImport = []struct{ from, to, reason string }{
 	{"replicate", "metastore/lease", "processes share the pipes, and one whose lease ended must not send"},
 	{"embedmq", "internal/remoting", "one codec for both sides"},
 	{"embedmq/contract", "internal/remoting", "scenarios speak the wire protocol to the embedded and to the real server"},
+	{"internal/chaos", "internal/spread", "a round tells pauses by the ranks that the benchmarks use"},
 	{"internal/realmq", "internal/child", "servers are child processes"},
 	{"internal/realmq", "internal/remoting", "version 5 learns its accounts by signed requests"},
 	{"internal/realstore", "internal/child", "servers are child processes"},

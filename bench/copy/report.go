@@ -7,11 +7,11 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/go-msha/msha/internal/realmq"
+	"github.com/go-msha/msha/internal/spread"
 )
 
 // result is what one side did in one round.
@@ -20,21 +20,6 @@ type result struct {
 	cpu    float64 // microseconds of this process per message
 	allocs float64 // per message
 }
-
-// spread is a median with its quartiles.
-type spread struct{ low, median, high float64 }
-
-func spreadOf(values []float64) spread {
-	v := slices.Sorted(slices.Values(values))
-	at := func(q float64) float64 {
-		pos := q * float64(len(v)-1)
-		i := int(pos)
-		return v[i] + (pos-float64(i))*(v[min(i+1, len(v)-1)]-v[i])
-	}
-	return spread{at(.25), at(.5), at(.75)}
-}
-
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", s.median, s.low, s.high) }
 
 // meter measures from its start on.
 type meter struct {
@@ -100,16 +85,16 @@ func printSetting(w io.Writer, s setting, results map[string][]result) {
 	for _, side := range s.sides {
 		rs := results[side]
 		rates[side] = column(rs, func(r result) float64 { return r.rate })
-		rate := spreadOf(rates[side])
-		fmt.Fprintf(w, "| %s | %.0f (%.0f to %.0f) | %.0f | %.2f | %.2f |\n", side, rate.median, rate.low, rate.high, rate.median*float64(s.size)/1e6,
-			spreadOf(column(rs, func(r result) float64 { return r.cpu })).median, spreadOf(column(rs, func(r result) float64 { return r.allocs })).median)
+		rate := spread.Of(rates[side])
+		fmt.Fprintf(w, "| %s | %.0f (%.0f to %.0f) | %.0f | %.2f | %.2f |\n", side, rate.Median, rate.Low, rate.High, rate.Median*float64(s.size)/1e6,
+			spread.Of(column(rs, func(r result) float64 { return r.cpu })).Median, spread.Of(column(rs, func(r result) float64 { return r.allocs })).Median)
 	}
 	ratio := func(name string, of, to []float64) {
 		var each []float64
 		for i := range of {
 			each = append(each, of[i]/to[i])
 		}
-		fmt.Fprintf(w, "ratio %s %v\n", name, spreadOf(each))
+		fmt.Fprintf(w, "ratio %s %s\n", name, spread.Of(each).Format("%.2f"))
 	}
 	fmt.Fprintln(w)
 	if p := rates["pull"]; p != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/internal/remoting"
+	"github.com/go-msha/msha/internal/spread"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -183,7 +184,7 @@ func reportPhases(report io.Writer, sizes []int, taken map[int][]takeover) {
 }
 
 func reportRates(report io.Writer, sizes []int, taken map[int][]takeover, normal []float64) {
-	usual := middle(normal)
+	usual := spread.Of(normal).Median
 	fmt.Fprintf(report, `
 ## Taking a backlog over
 
@@ -199,7 +200,7 @@ were suspended, in the same run.
 		for _, t := range taken[size] {
 			rates = append(rates, t.rate)
 		}
-		fmt.Fprintf(report, "| take-over | %d | %.0f | %.0f %% | %s |\n", size, middle(rates), 100*middle(rates)/usual,
+		fmt.Fprintf(report, "| take-over | %d | %.0f | %.0f %% | %s |\n", size, spread.Of(rates).Median, 100*spread.Of(rates).Median/usual,
 			ms(median(taken[size], func(t takeover) time.Duration { return t.whole })))
 	}
 }
@@ -209,5 +210,5 @@ func median(of []takeover, f func(takeover) time.Duration) time.Duration {
 	for _, t := range of {
 		all = append(all, float64(f(t)))
 	}
-	return time.Duration(middle(all))
+	return time.Duration(spread.Of(all).Median)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-msha/msha/internal/spread"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -72,20 +73,11 @@ func gaps(starts map[string][]run, values []string, from, to time.Time) (out []t
 	return out
 }
 
-// quantile of unsorted durations; 0 without any.
-func quantile(of []time.Duration, q float64) time.Duration {
-	if len(of) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(of))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
-
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
 
 // row is a line of a table: how many, p50, p90, p99, most.
 func row(w io.Writer, name string, of []time.Duration) {
-	fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s |\n", name, len(of), ms(quantile(of, .5)), ms(quantile(of, .9)), ms(quantile(of, .99)), ms(quantile(of, 1)))
+	fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s |\n", name, len(of), ms(spread.Quantile(of, .5)), ms(spread.Quantile(of, .9)), ms(spread.Quantile(of, .99)), ms(spread.Quantile(of, 1)))
 }
 
 const rowHead = "| ms | number | p50 | p90 | p99 | most |\n|---|---|---|---|---|---|\n"

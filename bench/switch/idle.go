@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
+
+	"github.com/go-msha/msha/internal/spread"
 )
 
 const (
@@ -119,26 +120,9 @@ rest on them, which every consumer has to commit now and then. Ratios are of the
 			cpu, rate = append(cpu, c.cpu), append(rate, c.rate)
 			ratio = append(ratio, c.cpu/costs[0][round].cpu)
 		}
-		fmt.Fprintf(report, "| %s | %.0f | %s | %s |\n", side.name, middle(rate), quartiles(cpu, "%.2f"), quartiles(ratio, "%.3f"))
+		fmt.Fprintf(report, "| %s | %.0f | %s | %s |\n", side.name, spread.Of(rate).Median, spread.Of(cpu).Format("%.2f"), spread.Of(ratio).Format("%.3f"))
 		if i == len(sides)-1 {
-			fmt.Fprintf(report, "\nFrom the last row: one publication a second costs %.2f %% of the CPU.\n", 100*(middle(ratio)-1)/often)
+			fmt.Fprintf(report, "\nFrom the last row: one publication a second costs %.2f %% of the CPU.\n", 100*(spread.Of(ratio).Median-1)/often)
 		}
 	}
-}
-
-// quantileOf interpolates.
-func quantileOf(values []float64, q float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	v := slices.Sorted(slices.Values(values))
-	pos := q * float64(len(v)-1)
-	i := int(pos)
-	return v[i] + (pos-float64(i))*(v[min(i+1, len(v)-1)]-v[i])
-}
-
-func middle(values []float64) float64 { return quantileOf(values, .5) }
-
-func quartiles(values []float64, format string) string {
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", middle(values), quantileOf(values, .25), quantileOf(values, .75))
 }

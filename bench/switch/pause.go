@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-msha/msha/internal/spread"
 	"github.com/go-msha/msha/switchplan"
 )
 
@@ -60,7 +61,7 @@ func reportPauses(report io.Writer, starts map[string][]run, moves []move, calmF
 		durations = append(durations, m.ended.Sub(m.begun))
 		these := gaps(starts, still, m.begun, m.ended)
 		during = append(during, these...)
-		longest = append(longest, quantile(these, 1))
+		longest = append(longest, spread.Quantile(these, 1))
 	}
 	calm := gaps(starts, still, calmFrom, calmTo)
 	fmt.Fprintf(report, `
@@ -84,7 +85,7 @@ the first one at the new owner; "beyond" leaves out what the old owner's handler
 	row(report, "without a switch", calm)
 	row(report, "during switches", during)
 	row(report, "longest of each switch", longest)
-	row(report, "longest of as long a time without a switch", longestOf(starts, calmFrom, calmTo, quantile(durations, .5)))
+	row(report, "longest of as long a time without a switch", longestOf(starts, calmFrom, calmTo, spread.Quantile(durations, .5)))
 }
 
 // longestOf cuts a calm time into parts and gives the longest gap of each.

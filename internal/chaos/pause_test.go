@@ -53,11 +53,3 @@ func TestPausesThatAreNotMeasured(t *testing.T) {
 	s.fault(KillStore, "etcd", 10.45, 12)
 	require.Len(t, Judge(&s.Evidence).Pauses, 1, "recovered from, or after the first start")
 }
-
-func TestQuantile(t *testing.T) {
-	require.Zero(t, quantile(nil, 0.5))
-	all := []time.Duration{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
-	require.EqualValues(t, 6, quantile(all, 0.5))
-	require.EqualValues(t, 10, quantile(all, 0.99))
-	require.EqualValues(t, 10, quantile(all, 1))
-}

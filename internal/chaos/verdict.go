@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-msha/msha/internal/spread"
 )
 
 // Verdict is what a round's evidence proves.
@@ -116,7 +118,7 @@ func (v *Verdict) overlaps(a *account) {
 // String is the verdict in one line.
 func (v *Verdict) String() string {
 	return fmt.Sprintf("chaos: %d sent, %d processed, %d lost, %d repeated (%d allowed by killed work), %d switches, p50/p99 pause %d/%d ms",
-		v.Sent, v.Processed, v.Lost, v.Repeated, v.Allowed, v.Switches, quantile(v.Pauses, 0.5).Milliseconds(), quantile(v.Pauses, 0.99).Milliseconds())
+		v.Sent, v.Processed, v.Lost, v.Repeated, v.Allowed, v.Switches, spread.Quantile(v.Pauses, 0.5).Milliseconds(), spread.Quantile(v.Pauses, 0.99).Milliseconds())
 }
 
 // Details is a second line, for whom the first one is not enough.
@@ -124,7 +126,7 @@ func (v *Verdict) Details() string {
 	return fmt.Sprintf("%d sends without an answer, %d failed runs, switches: %d done, %d aborted, %d unanswered, %d without anything to move; "+
 		"%d sites died, the routes of %d moved by force; %d pauses, the longest %v; the oldest work repeated ended %v before its process was killed or frozen",
 		v.Unsure, v.FailedRuns, v.Outcomes[Done], v.Outcomes[Aborted], v.Outcomes[Unanswered], v.Outcomes[Nothing], v.Sites, v.Forced,
-		len(v.Pauses), quantile(v.Pauses, 1).Round(time.Millisecond), v.OldestAllowed.Round(time.Millisecond))
+		len(v.Pauses), spread.Quantile(v.Pauses, 1).Round(time.Millisecond), v.OldestAllowed.Round(time.Millisecond))
 }
 
 const shown = 20

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha/internal/spread"
 )
 
 // switchesInARow is how often a value moves there and back.
@@ -88,5 +90,5 @@ func (j *journal) starts(value string) (out []run) {
 }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(100 * time.Microsecond)
+	return spread.Quantile(sorted, q).Round(100 * time.Microsecond)
 }
