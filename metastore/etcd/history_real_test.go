@@ -42,13 +42,14 @@ func lostHistory(t *testing.T, prepare func(t *testing.T, server *realstore.Serv
 	require.ErrorIs(t, s.Safe(), msha.ErrUnsafe)
 	require.ErrorIs(t, msha.Safe(s), msha.ErrUnsafe)
 	require.ErrorContains(t, s.Safe(), "switching is refused")
-	require.Equal(t, 1, j.Count("metastore is unsafe"))
+	eventually(t, "the log says so", func() bool { return j.Count("metastore is unsafe") > 0 })
 	select {
 	case d := <-ch:
 		require.GreaterOrEqual(t, d.Revision, r, "an older document after a newer one")
 	default:
 	}
 	require.NoError(t, again.Safe(), "opened again, a store knows nothing better")
+	require.Equal(t, 1, j.Count("metastore is unsafe"))
 }
 
 func TestWipedServerIsUnsafe(t *testing.T) {

@@ -57,6 +57,7 @@ func TestALostWriteOfAFailoverMarksTheStoreUnsafe(t *testing.T) {
 		require.Fail(t, "the watch does not go back", "%v", d)
 	case <-time.After(500 * time.Millisecond):
 	}
+	require.Eventually(t, func() bool { return log.Count("metastore is unsafe") > 0 }, patience, 10*time.Millisecond, "%s", &log)
 	require.Equal(t, 1, log.Count("metastore is unsafe"), "%s", &log)
 	require.NoError(t, open(t, server.Addrs(), Options{Master: realstore.MasterName}).Safe(), "a new store has seen nothing else")
 }
