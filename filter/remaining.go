@@ -58,13 +58,18 @@ func RemainingForced(facts *Facts, table *msha.Table, moves []msha.Move, listed 
 	return remainingAfter(facts, table, moves, listed, &copied, nil)
 }
 
+// Knows tells whether there are facts of a group, of one queue at least.
+func (f *Facts) Knows(group string) bool {
+	return slices.Contains(f.Groups(), group) && len(f.Group(group).Queues()) > 0
+}
+
 func remainingAfter(facts *Facts, table *msha.Table, moves []msha.Move, listed []string, copied *Copied, again *Again) (*HandOver, error) {
 	groups := facts.Groups()
 	if copied.partial() {
 		listed = nil
 	}
 	for _, name := range listed {
-		if !slices.Contains(groups, name) || len(facts.Group(name).Queues()) == 0 {
+		if !facts.Knows(name) {
 			return nil, msha.Errorf("switch.hand over", "group "+name, "start it once in this unit, or take it out of the unit document",
 				"%w: a listed group has none in the unit's log", msha.ErrMissingFacts)
 		}

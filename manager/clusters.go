@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -65,11 +66,11 @@ func (c *clusters) unit(ctx context.Context, name string) (*unitLog, []string, m
 
 // Acks implements switchplan.Cluster.
 func (c *clusters) Acks(ctx context.Context, unit string) (acks map[string]uint64, err error) {
-	l, others, _, err := c.unit(ctx, unit)
+	l, _, _, err := c.unit(ctx, unit)
 	if err != nil {
 		return nil, err
 	}
-	err = l.read(ctx, others, func(f *filter.Facts) error {
+	err = l.read(ctx, nil, func(f *filter.Facts) error { // copies of other units' logs hold none of this unit's
 		acks = f.Acked(l.brokers())
 		return nil
 	})
@@ -87,7 +88,7 @@ func (c *clusters) Mark(ctx context.Context, unit string, version uint64) error 
 }
 
 // Clients implements switchplan.Cluster.
-func (c *clusters) Clients(ctx context.Context, unit, group string) ([]string, error) {
+func (c *clusters) Clients(ctx context.Context, unit string, groups []string) (map[string][]string, error) {
 	l, _, _, err := c.unit(ctx, unit)
 	if err != nil {
 		return nil, err
@@ -96,18 +97,30 @@ func (c *clusters) Clients(ctx context.Context, unit, group string) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
-	for _, addr := range addrs {
-		connections, err := l.cluster.ConsumerConnections(ctx, addr, group)
-		if err != nil {
-			return nil, err
+	brokers := slices.Sorted(maps.Values(addrs))
+	found := make([][]string, len(groups)*len(brokers))
+	err = each(len(found), func(i int) error {
+		connections, err := l.cluster.ConsumerConnections(ctx, brokers[i%len(brokers)], groups[i/len(brokers)])
+		if err == nil {
+			for _, conn := range connections.Connections {
+				found[i] = append(found[i], conn.ClientID)
+			}
 		}
-		for _, conn := range connections.Connections {
-			ids = append(ids, conn.ClientID)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	out := map[string][]string{}
+	for i, ids := range found {
+		group := groups[i/len(brokers)]
+		out[group] = append(out[group], ids...)
+	}
+	for group, ids := range out {
+		slices.Sort(ids)
+		out[group] = slices.Compact(ids)
+	}
+	return out, nil
 }
 
 // Remaining implements switchplan.Facts.
@@ -116,15 +129,25 @@ func (c *clusters) Remaining(ctx context.Context, unit string, table *msha.Table
 	if err != nil {
 		return nil, err
 	}
-	if err := l.barrier(ctx, others, table.Version, c.id); err != nil {
-		return nil, err
-	}
 	var out *filter.HandOver
-	err = l.read(ctx, others, func(f *filter.Facts) (err error) {
+	err = l.barrier(ctx, others, table.Version, c.id, func(f *filter.Facts) (err error) {
 		out, err = filter.RemainingAfter(f, table, moves, info.Groups)
 		return err
 	})
 	return remaining(out, err)
+}
+
+// Missing implements switchplan.Facts.
+func (c *clusters) Missing(ctx context.Context, unit string) (missing []string, err error) {
+	l, _, info, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	err = l.read(ctx, nil, func(f *filter.Facts) error {
+		missing = slices.DeleteFunc(slices.Clone(info.Groups), f.Knows)
+		return nil
+	})
+	return missing, err
 }
 
 // HandOver implements switchplan.Facts.

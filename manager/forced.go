@@ -48,7 +48,7 @@ func (c *clusters) RemainingRejoined(ctx context.Context, owner, unit string, ta
 	if !lost {
 		theirs, theirOthers, _, err := c.unit(ctx, unit)
 		if err == nil {
-			err = theirs.barrier(ctx, theirOthers, table.Version, c.id)
+			err = theirs.barrier(ctx, theirOthers, table.Version, c.id, func(*filter.Facts) error { return nil })
 		}
 		if err != nil {
 			return nil, err

@@ -222,15 +222,15 @@ func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.
 	return end, nil
 }
 
-// barrier returns once everything acknowledged by the unit's brokers before the call is applied. A queue's maximum may lag behind
+// barrier calls f with a fold in which everything is applied that the unit's brokers had acknowledged before. A queue's maximum may lag behind
 // what was acknowledged, so the end is that of a record written now.
-func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, manager string) error {
+func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, manager string, f func(*filter.Facts) error) error {
 	ends, err := l.append(ctx, []filter.Record{{Kind: filter.Ack, Client: manager, Writer: manager, Version: version}})
 	if err != nil {
 		return err
 	}
 	for {
-		reached, err := l.reach(ctx, others, ends)
+		reached, err := l.reach(ctx, others, ends, f)
 		if err != nil || reached {
 			return err
 		}
@@ -242,8 +242,8 @@ func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, 
 	}
 }
 
-// reach applies the logs up to the given ends at least, of those that are listed.
-func (l *unitLog) reach(ctx context.Context, others []string, ends map[remoting.Queue]int64) (reached bool, err error) {
+// reach applies the logs and calls f, unless one of those that have to be read up to an end is not listed.
+func (l *unitLog) reach(ctx context.Context, others []string, ends map[remoting.Queue]int64, f func(*filter.Facts) error) (reached bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.update(ctx, l.main, l.unit, others, ends); err != nil {
@@ -254,5 +254,5 @@ func (l *unitLog) reach(ctx context.Context, others []string, ends map[remoting.
 			return false, nil
 		}
 	}
-	return true, nil
+	return true, f(l.main.facts)
 }

@@ -118,10 +118,11 @@ func (c *clusters) unused(ctx context.Context, p Provision) error {
 	if err != nil {
 		return err
 	}
-	clients, err := c.Clients(ctx, p.Unit, p.Group)
+	listed, err := c.Clients(ctx, p.Unit, []string{p.Group})
 	if err != nil {
 		return err
 	}
+	clients := listed[p.Group]
 	for _, m := range roster.Members {
 		if m.Unit == p.Unit && slices.Contains(m.Groups, p.Group) {
 			clients = append(clients, m.ClientID)

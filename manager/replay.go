@@ -26,19 +26,17 @@ func (c *clusters) RemainingAgain(ctx context.Context, unit string, table *msha.
 	if err != nil {
 		return nil, err
 	}
-	if fenced := !slices.ContainsFunc(moves, func(m msha.Move) bool { return table.Sets[m.NewSet].State != msha.SetFenced }); fenced {
-		err = l.barrier(ctx, others, table.Version, c.id)
-	} else {
-		table = asFenced(table, moves)
-	}
-	if err != nil {
-		return nil, err
-	}
 	var out *filter.HandOver
-	err = l.read(ctx, others, func(f *filter.Facts) (err error) {
+	compute := func(f *filter.Facts) (err error) {
 		out, err = filter.RemainingAgain(f, table, moves, info.Groups, again)
 		return err
-	})
+	}
+	if fenced := !slices.ContainsFunc(moves, func(m msha.Move) bool { return table.Sets[m.NewSet].State != msha.SetFenced }); fenced {
+		err = l.barrier(ctx, others, table.Version, c.id, compute)
+	} else {
+		table = asFenced(table, moves)
+		err = l.read(ctx, others, compute)
+	}
 	return remaining(out, err)
 }
 

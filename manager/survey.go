@@ -142,26 +142,17 @@ func (c *clusters) Consumers(ctx context.Context, unit string) (map[string][]str
 	if err != nil {
 		return nil, err
 	}
-	groups := map[string]bool{}
+	var groups []string
 	for _, addr := range addrs {
 		names, err := l.cluster.Groups(ctx, addr)
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range names {
-			groups[name] = !strings.HasPrefix(name, msha.LockGroupPrefix)
-		}
+		groups = append(groups, names...)
 	}
-	out := map[string][]string{}
-	for group, real := range groups {
-		if !real {
-			continue
-		}
-		if out[group], err = c.Clients(ctx, unit, group); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	slices.Sort(groups)
+	groups = slices.DeleteFunc(slices.Compact(groups), func(name string) bool { return strings.HasPrefix(name, msha.LockGroupPrefix) })
+	return c.Clients(ctx, unit, groups)
 }
 
 // Lag implements switchplan.Surveyor: by the last copy in each replica queue. Facts of units count no messages.

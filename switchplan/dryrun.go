@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-msha/msha"
 )
@@ -201,7 +200,7 @@ func forecastMoves(plan *msha.Plan, s situation, outlooks []Outlook) []MoveForec
 
 // foresee looks at a losing unit as the check phase does.
 func (e *Executor) foresee(ctx context.Context, f *Forecast, plan *msha.Plan, unit string) error {
-	r := &run{Executor: e, absent: map[session]time.Time{}, order: Order{ID: plan.ID, Plan: *plan}}
+	r := e.newRun(Order{ID: plan.ID, Plan: *plan})
 	var s *sighting
 	var err error
 	for look := range strangerLooks { // one that just left may be listed for a moment
@@ -210,7 +209,7 @@ func (e *Executor) foresee(ctx context.Context, f *Forecast, plan *msha.Plan, un
 				return err
 			}
 		}
-		if s, err = r.look(ctx, unit); err != nil {
+		if s, err = r.look(ctx, unit, 0); err != nil {
 			return err
 		}
 		if len(s.strangers) == 0 {

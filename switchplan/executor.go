@@ -101,6 +101,7 @@ func (e *Executor) release(id string) {
 type run struct {
 	*Executor
 	absent      map[session]time.Time // roster members no broker lists, since when without a break
+	listed      map[string]listing    // by unit, the last one
 	looked      bool                  // the last look succeeded
 	folded      bool                  // the last attempt to take a unit back has read its log
 	marked      uint64                // what the log of a unit that rejoins was marked with
@@ -118,15 +119,21 @@ type run struct {
 	progressed  Progress    // last one told
 	lose        context.CancelCauseFunc
 
-	order  Order // as the phases know it
-	mu     sync.Mutex
-	stored Order // as the document has it, beats included
+	order   Order // as the phases know it
+	mu      sync.Mutex
+	stored  Order          // as the document has it, beats included
+	unsaved []func(*Order) // edits of order that stored does not have yet
+}
+
+func (e *Executor) newRun(order Order) *run {
+	return &run{Executor: e, absent: map[session]time.Time{}, listed: map[string]listing{}, order: order, stored: order}
 }
 
 // execute works on an order this executor owns, from its next step on.
 func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step, resumed bool) (*Report, error) {
 	ctx, lose := context.WithCancelCause(ctx)
-	r := &run{Executor: e, absent: map[session]time.Time{}, steps: steps, order: order, stored: order, started: time.Now(), lose: lose, report: reportOf(&order)}
+	r := e.newRun(order)
+	r.steps, r.started, r.lose, r.report = steps, time.Now(), lose, reportOf(&order)
 	r.resumed, r.interrupted = resumed, resumed // nobody knows how far the step came
 	r.tell(Event{Kind: EventBegun, Phase: order.Phase, Moved: r.report.Moved})
 	stopBeat := r.beat(ctx)
@@ -204,11 +211,12 @@ func (r *run) phases(ctx context.Context) error {
 	return late
 }
 
-// ended records a phase or step, so that no executor runs it again.
+// ended records a phase or step, so that no executor runs it again. That drain and confirm are over is written with the end of the phase
+// after them, unless a user's step comes before: nobody has to know whether they ran once or twice.
 func (r *run) ended(ctx context.Context, step msha.Step, result PhaseResult) error {
 	r.report.Phases = append(r.report.Phases, result)
 	r.interrupted = r.interrupted || result.Skipped == "" // if this cannot be saved, the step has to be undone all the same
-	err := r.saved(ctx, func(o *Order) {
+	edit := func(o *Order) {
 		o.Next++
 		o.Results = append(o.Results, result)
 		if o.Next < len(r.steps) {
@@ -220,7 +228,13 @@ func (r *run) ended(ctx context.Context, step msha.Step, result PhaseResult) err
 		if o.Next == len(r.steps) {
 			o.State = StateDone
 		}
-	})
+	}
+	var err error
+	if next := r.order.Next + 1; (step.Name == Drain || step.Name == Confirm) && Number(r.steps[next].Name) > 0 {
+		r.note(edit)
+	} else {
+		err = r.saved(ctx, edit)
+	}
 	if err == nil {
 		r.interrupted = false
 		r.noteMoved(&r.order)
@@ -250,11 +264,11 @@ func (r *run) step(ctx context.Context, step msha.Step) (result PhaseResult, err
 	if Number(step.Name) == 0 {
 		return r.user(ctx, step)
 	}
+	if step.Name == Commit { // which looks at the table itself
+		return result, r.commit(ctx)
+	}
 	if err := r.stillFenced(ctx, step.Name); err != nil {
 		return result, err
-	}
-	if step.Name == Commit {
-		return result, r.commit(ctx)
 	}
 	// A passed deadline ends the phase even if a call hangs.
 	bounded, cancel := context.WithDeadlineCause(ctx, r.deadline, errDeadline)

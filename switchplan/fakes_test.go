@@ -34,6 +34,7 @@ type world struct {
 	acks     map[string]map[string]uint64 // unit -> client id -> version
 	mute     map[string]bool              // clients that do not acknowledge
 	handed   map[string]string            // "unit/set/hash" -> from
+	without  map[string][]string          // unit -> groups without facts
 	pending  int64
 	arriving int64            // what the gaining unit has pulled since the commit, at any time
 	lag      map[string]int64 // "from>to"
@@ -262,9 +263,20 @@ func (p *process) Mark(ctx context.Context, unit string, _ uint64) error {
 	return p.do(ctx, func() error { return p.asks("mark", unit) })
 }
 
-func (p *process) Clients(ctx context.Context, unit, group string) (ids []string, err error) {
-	err = p.do(ctx, func() error { ids = slices.Clone(p.clients[unit+"/"+group]); return p.asks("clients", unit) })
+func (p *process) Clients(ctx context.Context, unit string, groups []string) (ids map[string][]string, err error) {
+	err = p.do(ctx, func() error {
+		ids = map[string][]string{}
+		for _, group := range groups {
+			ids[group] = slices.Clone(p.clients[unit+"/"+group])
+		}
+		return p.asks("clients", unit)
+	})
 	return ids, err
+}
+
+func (p *process) Missing(ctx context.Context, unit string) (missing []string, err error) {
+	err = p.do(ctx, func() error { missing = p.without[unit]; return p.asks("missing", unit) })
+	return missing, err
 }
 
 func (p *process) Remaining(ctx context.Context, unit string, t *msha.Table, moves []msha.Move) (*switchplan.Remaining, error) {

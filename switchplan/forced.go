@@ -18,7 +18,7 @@ func (e *Executor) healthy(ctx context.Context, plan *msha.Plan, units *msha.Uni
 	defer cancel()
 	for _, unit := range losers(plan) {
 		groups := managed(units, roster, unit)
-		listed, err := e.clients(ctx, unit, groups)
+		listed, err := e.o.Cluster.Clients(ctx, unit, groups)
 		if err != nil {
 			continue
 		}
@@ -97,7 +97,7 @@ func (r *run) graceful(ctx context.Context) (waiting []string) {
 		alive, before := false, waiting
 		waiting = nil
 		for _, unit := range losers(&r.order.Plan) {
-			s, err := r.look(ctx, unit)
+			s, err := r.look(ctx, unit, 0)
 			switch {
 			case err != nil && ctx.Err() != nil && before != nil:
 				return before

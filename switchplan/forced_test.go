@@ -177,12 +177,12 @@ func TestALosingUnitThatHangsDoesNotHoldTheSwitchUp(t *testing.T) {
 // hanging is a cluster whose unit-2 keeps everybody waiting.
 type hanging struct{ *process }
 
-func (h hanging) Clients(ctx context.Context, unit, group string) ([]string, error) {
+func (h hanging) Clients(ctx context.Context, unit string, groups []string) (map[string][]string, error) {
 	if unit == "unit-2" {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return h.process.Clients(ctx, unit, group)
+	return h.process.Clients(ctx, unit, groups)
 }
 
 func TestADryRunOfAForcedSwitchAsksNobodyInTheLosingUnit(t *testing.T) {

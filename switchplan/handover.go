@@ -40,7 +40,8 @@ func (r *run) handOver(ctx context.Context) error {
 		repeated += remaining.Repeated
 		maps.Copy(hashes, remaining.Hashes)
 	}
-	return r.saved(ctx, func(o *Order) { o.Hashes, o.Repeated = hashes, repeated })
+	r.note(func(o *Order) { o.Hashes, o.Repeated = hashes, repeated })
+	return nil
 }
 
 // remaining is what moves between two units leave. A forced switch waits for copies that are still on their way from a third unit.
@@ -148,7 +149,7 @@ func (r *run) acknowledged(ctx context.Context, upTo map[string]Pulled) (waiting
 		if upTo[unit] != nil {
 			continue
 		}
-		s, err := r.look(ctx, unit)
+		s, err := r.look(ctx, unit, 0)
 		if err != nil {
 			return nil, err
 		}

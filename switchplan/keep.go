@@ -7,12 +7,16 @@ import (
 	"time"
 )
 
-// save changes the order by compare-and-set. It fails with errLost once another executor has taken the order over.
+// save changes the order by compare-and-set, together with what was only noted. It fails with errLost once another executor has taken the
+// order over.
 func (r *run) save(ctx context.Context, edit func(*Order)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.stored
 	next.Results = slices.Clone(next.Results)
+	for _, noted := range r.unsaved {
+		noted(&next)
+	}
 	edit(&next)
 	next.Beat++
 	err := updateOrders(ctx, r.o.Store, func(o *Orders) error {
@@ -28,9 +32,19 @@ func (r *run) save(ctx context.Context, edit func(*Order)) error {
 		return nil
 	})
 	if err == nil {
-		r.stored = next
+		r.stored, r.unsaved = next, nil
 	}
 	return err
+}
+
+// note changes the order as the phases know it and leaves writing it to the next save: what another executor does again, and ends up at the
+// same place, is not worth the time of a write while routes stand still.
+func (r *run) note(edit func(*Order)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.order.Results = slices.Clone(r.order.Results)
+	edit(&r.order)
+	r.unsaved = append(r.unsaved, edit)
 }
 
 // saved is save for the goroutine that runs the phases, which reads the order without a lock.

@@ -50,8 +50,8 @@ type Cluster interface {
 	// Mark writes a fenced version into the unit's log on every broker: a process that joins again without the metastore sees there
 	// that its table is too old (design section 7, Gate).
 	Mark(ctx context.Context, unit string, version uint64) error
-	// Clients lists the client ids in the consumer connection lists of a group on any broker of the unit.
-	Clients(ctx context.Context, unit, group string) ([]string, error)
+	// Clients lists for each group the client ids in its consumer connection lists on any broker of the unit.
+	Clients(ctx context.Context, unit string, groups []string) (map[string][]string, error)
 }
 
 // Facts computes and hands over what remains.
@@ -70,6 +70,8 @@ type Facts interface {
 	RemainingAgain(ctx context.Context, unit string, table *msha.Table, moves []msha.Move, replay *msha.Replay) (*Remaining, error)
 	// HandOver appends what remains to the log of a unit on every broker. Repeating it changes nothing.
 	HandOver(ctx context.Context, unit string, r *Remaining) error
+	// Missing reads the log of a unit and returns the groups in its unit document of which the log holds no facts.
+	Missing(ctx context.Context, unit string) ([]string, error)
 	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they
 	// were made now. All moves have From == unit; table holds no fence of theirs. ErrMissingFacts if what remains cannot be told.
 	Outlook(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) ([]Outlook, error)

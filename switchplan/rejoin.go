@@ -29,7 +29,7 @@ type Rejoined struct {
 // processed again, should the messages still come.
 func (e *Executor) Rejoin(ctx context.Context, unit string, lost bool) (*Rejoined, error) {
 	begun := now()
-	r := &run{Executor: e, absent: map[session]time.Time{}, order: Order{ID: "rejoin of " + unit, Plan: msha.Plan{Moves: []msha.Move{{From: unit}}}}}
+	r := e.newRun(Order{ID: "rejoin of " + unit, Plan: msha.Plan{Moves: []msha.Move{{From: unit}}}})
 	var terms []msha.ForcedTerm // that the version asked for stands for
 	var reason error            // of the last attempt that had the time to say one
 	pause := rejoinPoll
@@ -149,7 +149,7 @@ func (r *run) returned(ctx context.Context, unit string) (dead []msha.RosterMemb
 		}
 		r.marked = r.order.Version
 	}
-	s, err := r.look(ctx, unit)
+	s, err := r.look(ctx, unit, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func (e *Executor) sightOf(ctx context.Context, unit string, plan *msha.Plan, un
 			}
 		}
 		t.members = membersOf(roster, unit)
-		if t.clients, t.err = e.clients(ctx, unit, t.groups); t.err == nil && t.consumed() {
+		if t.clients, t.err = e.o.Cluster.Clients(ctx, unit, t.groups); t.err == nil && t.consumed() {
 			return t
 		}
 	}
@@ -162,19 +162,6 @@ func membersOf(roster msha.Roster, unit string) (members []msha.RosterMember) {
 		}
 	}
 	return members
-}
-
-// clients are the connected clients of each group.
-func (e *Executor) clients(ctx context.Context, unit string, groups []string) (map[string][]string, error) {
-	listed := map[string][]string{}
-	for _, group := range groups {
-		ids, err := e.o.Cluster.Clients(ctx, unit, group)
-		if err != nil {
-			return nil, err
-		}
-		listed[group] = ids
-	}
-	return listed, nil
 }
 
 func (e *Executor) lags(ctx context.Context, plan *msha.Plan) (lags []Lag) {

@@ -75,7 +75,8 @@ func (r *run) fence(ctx context.Context) error {
 		return err
 	}
 	r.table = t
-	return r.saved(ctx, func(o *Order) { o.Version = t.Version })
+	r.note(func(o *Order) { o.Version = t.Version })
+	return nil
 }
 
 // sight starts the fence's deadline on this executor's own clock.
@@ -86,7 +87,7 @@ func (r *run) sight() {
 	}
 }
 
-// stillFenced is asked before every phase that relies on the fence.
+// stillFenced is asked before the phases that rely on the fence.
 func (r *run) stillFenced(ctx context.Context, phase string) error {
 	r.sight()
 	t, err := r.o.Tables.Current(ctx)
@@ -94,21 +95,26 @@ func (r *run) stillFenced(ctx context.Context, phase string) error {
 		return err
 	}
 	r.table = t
-	if at := locate(t, &r.order.Plan); at == fenced || at == committed && phase == Commit {
+	if locate(t, &r.order.Plan) == fenced {
 		return nil
 	}
+	return reopened(phase)
+}
+
+func reopened(phase string) error {
 	return msha.Errorf("switch."+phase, "", "somebody reopened them, after the deadline or by hand; make a new plan", "%w", errReopened)
 }
 
 // commit gives the routes to the new owner. An error may hide a success, so the table is asked again.
 func (r *run) commit(ctx context.Context) error {
+	r.sight()
 	plan := &r.order.Plan
 	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
 		switch locate(t, plan) {
 		case committed:
 			return t, nil
 		case before:
-			return nil, errReopened
+			return nil, reopened(Commit)
 		}
 		if err := r.trusted(); err != nil { // by what the read of t has shown
 			return nil, err

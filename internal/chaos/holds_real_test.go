@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,7 +107,8 @@ func (s *watched) Put(ctx context.Context, key string, value []byte, expect msha
 		}
 		for _, o := range all.Orders {
 			at, ok := s.holds.of(o.ID)
-			if n := len(o.Results); ok && at.Ended && n > 0 && o.Results[n-1].Phase == at.Phase {
+			ended := func(p switchplan.PhaseResult) bool { return p.Phase == at.Phase }
+			if ok && at.Ended && slices.ContainsFunc(o.Results, ended) { // with the end of a later phase, if that is written first
 				s.holds.stand(at)
 			}
 		}
