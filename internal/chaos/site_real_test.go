@@ -17,8 +17,6 @@ import (
 // loseSite kills everything of a unit, moves its routes by force while it is dead, and starts everything again. The unit rejoins by itself.
 func (w *world) loseSite(a Action) (Fault, error) {
 	begun, unit := time.Now(), a.Target
-	w.dead.Store(true)
-	defer w.dead.Store(false)
 	f, err := w.killSite(unit)
 	if err != nil {
 		return f, err

@@ -52,19 +52,11 @@ func (w *world) next(value string) string {
 	return w.names[(slices.Index(w.names, set.Owner)+1)%len(w.names)]
 }
 
-// ask asks for a switch in the way an operator does: at one manager after the other, again if it was in vain, until patience ends. As long as a site
-// is dead, nobody asks for any but the forced one: others would hold its routes in phase check, waiting for the dead.
+// ask asks for a switch in the way an operator does: at one manager after the other, again if it was in vain, until patience ends.
 func (w *world) ask(m Move, to string, first int) (s Switch) {
 	s.Forced = m.Forced
 	unanswered := false
 	for begun := time.Now(); ; s.Tries++ {
-		if w.dead.Load() && !m.Forced {
-			s.Begun, s.Ended, s.Outcome = begun, time.Now(), Aborted
-			if unanswered {
-				s.Outcome = Unanswered
-			}
-			return s
-		}
 		if s.To = to; to == "" {
 			s.To = w.next(m.Values[0])
 		}

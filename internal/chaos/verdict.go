@@ -30,8 +30,11 @@ func Judge(e *Evidence) *Verdict {
 	v := &Verdict{Sent: len(a.sent), Unsure: len(a.unsure), Outcomes: map[Outcome]int{}, Problems: a.problems, Pauses: pauses(e, a)}
 	for _, s := range e.Switches {
 		v.Outcomes[s.Outcome]++
-		if s.Forced && s.Outcome == Done {
+		switch {
+		case s.Forced && s.Outcome == Done:
 			v.Forced++
+		case s.Forced && s.Outcome != Nothing:
+			v.problem("not moved by force although their site is dead: %s", s)
 		}
 	}
 	for _, f := range e.Faults {

@@ -344,3 +344,19 @@ func TestManyProblemsAreCut(t *testing.T) {
 	}
 	require.ErrorContains(t, Judge(&s.Evidence).Err(), "and 80 more")
 }
+
+func TestAForcedSwitchHasToSucceed(t *testing.T) {
+	for outcome, fine := range map[Outcome]bool{Done: true, Nothing: true, Aborted: false, Unanswered: false} {
+		s := newStory()
+		s.sent("a")
+		s.run(one, "a", 1, 2, End)
+		s.site(6)
+		s.Switches = append(s.Switches, Switch{Query: "from=unit-1&forced=true", Forced: true, Outcome: outcome, Begun: at(6), Ended: at(7)})
+		v := Judge(&s.Evidence)
+		if fine {
+			require.NoError(t, v.Err(), outcome)
+			continue
+		}
+		require.ErrorContains(t, v.Err(), "not moved by force", outcome)
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,8 +42,7 @@ type world struct {
 	managers map[string]string  // URLs by unit
 
 	processes map[string]*process
-	parts     sync.Map    // locks of what no two faults concern at the same time
-	dead      atomic.Bool // a site
+	parts     sync.Map // locks of what no two faults concern at the same time
 	reader    *Reader
 
 	mu       sync.Mutex
