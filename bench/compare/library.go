@@ -133,11 +133,27 @@ func (mshaSide) move(ctx context.Context, w *world, city, to string) error {
 	return err
 }
 
+func (mshaSide) force(ctx context.Context, w *world, cities []string, to string) error {
+	report, err := w.manager.Switch(ctx, msha.SwitchRequest{Values: cities, To: to, Forced: true, Deadline: patience})
+	w.say("%s", report)
+	return err
+}
+
 func (mshaSide) behind(ctx context.Context, w *world) (int64, error) {
 	sum, err := w.lags(ctx, func(unit string) []lagOf {
 		return []lagOf{{w.topic(), w.group()}, {msha.ReplicaTopic(w.topic(), otherUnit(unit)), w.group()}, {retryTopic(w.group()), w.group()}}
 	})
+	if err != nil {
+		return 0, fmt.Errorf("lag: %w", err)
+	}
+	table, err := route.Load(ctx, w.store)
+	if err != nil {
+		return 0, err
+	}
 	for unit := range w.servers.NameServers {
+		if table.Away(unit) { // its new owners hold back what it may have processed
+			sum++
+		}
 		made, err := w.servers.length(ctx, unit, w.topic())
 		if err != nil {
 			return 0, err
@@ -149,9 +165,6 @@ func (mshaSide) behind(ctx context.Context, w *world) (int64, error) {
 		if copied < made {
 			sum += made - copied
 		}
-	}
-	if err != nil {
-		return 0, fmt.Errorf("lag: %w", err)
 	}
 	return sum, nil
 }

@@ -22,13 +22,10 @@ func sizeOf(quick bool) size {
 }
 
 // scenario is a row of the table. Each has its own messages, which are sent while it plays; the next one begins when nothing happens any more.
-//
-// A scenario in which a site is lost and its cities are forced away goes to the end of the list, with clusters that each side has to itself
-// (servers.start) and a side.force beside side.move.
 type scenario struct {
 	name, title string
 	play        func(ctx context.Context, w *world) error
-	long        bool // not in the quick script: what a killed consumer of the library had is left alone until its locks have expired, for a minute
+	long        bool // not in the quick script: it takes long, or needs clusters that no other side uses meanwhile
 }
 
 var script = []scenario{
@@ -37,6 +34,7 @@ var script = []scenario{
 	{name: "restart", title: "rolling restart of consumers", play: rollingRestart},
 	{name: "copier", title: "kill -9 of the copiers", play: killCopier},
 	{name: "consumer", title: "kill -9 of a consumer in each unit", play: killConsumer, long: true},
+	{name: "site", title: "loss of a site, its cities moved by force, and its return", play: loseSite, long: true}, // the last one: they do not move back
 }
 
 // scenarios of the script.
@@ -168,6 +166,43 @@ func killConsumer(ctx context.Context, w *world) error {
 		return err
 	}
 	return w.kill(ctx, "channel-1")
+}
+
+// loseSite kills all of unit-2, moves its cities while it is dead, and starts it again.
+func loseSite(ctx context.Context, w *world) error {
+	if err := w.run(ctx); err != nil {
+		return err
+	}
+	var site []*process
+	for _, p := range w.crew {
+		if p.role.Unit == unit2 {
+			site = append(site, p)
+			w.evidence.kills = append(w.evidence.kills, kill{process: p.current(), at: time.Now()})
+			p.kill()
+		}
+	}
+	if err := w.servers.Kill(unit2); err != nil {
+		return err
+	}
+	cities := w.evidence.ownedBy(unit2)
+	for _, city := range cities {
+		w.evidence.moves = append(w.evidence.moves, move{city: city, to: unit1, begun: time.Now()})
+	}
+	if err := w.side.force(ctx, w, cities, unit1); err != nil {
+		return err
+	}
+	if err := w.run(ctx); err != nil {
+		return err
+	}
+	if err := w.servers.Restart(ctx, unit2); err != nil {
+		return err
+	}
+	for _, p := range site {
+		if err := p.start(ctx); err != nil {
+			return err
+		}
+	}
+	return w.run(ctx)
 }
 
 func rollingRestart(ctx context.Context, w *world) error {

@@ -26,6 +26,8 @@ type side interface {
 	producer(w *world, unit string) (rocketmq.Producer, error)
 	// move lets another unit own a city, and returns when the operator is told that this is done.
 	move(ctx context.Context, w *world, city, to string) error
+	// force lets another unit own the cities of one that is dead.
+	force(ctx context.Context, w *world, cities []string, to string) error
 	// behind counts what is not copied or not acknowledged yet.
 	behind(ctx context.Context, w *world) (int64, error)
 }
@@ -84,17 +86,41 @@ func (s loopSide) move(ctx context.Context, w *world, city, to string) error {
 		return err
 	}
 	if s.replay > 0 {
-		until := time.Now().Add(overlap)
-		route.Replay = &loopReplay{Group: fmt.Sprintf("%s-replay-%d", w.group(), len(w.evidence.moves)), Until: until}
-		if err := resetByTime(ctx, w, to, route.Replay.Group, begun.Add(-s.replay)); err != nil {
+		replay, err := s.replayed(ctx, w, city, to, begun)
+		if err != nil {
 			return err
 		}
+		route.Replay = replay
 	}
 	if err := pause(ctx, time.Until(begun.Add(grace))); err != nil {
 		return err
 	}
 	route.Held = false
 	return changeLoopTable(ctx, w.store, city, route)
+}
+
+// force has nobody to wait for.
+func (s loopSide) force(ctx context.Context, w *world, cities []string, to string) error {
+	for _, city := range cities {
+		route := loopRoute{Owner: to}
+		if s.replay > 0 {
+			replay, err := s.replayed(ctx, w, city, to, time.Now())
+			if err != nil {
+				return err
+			}
+			route.Replay = replay
+		}
+		if err := changeLoopTable(ctx, w.store, city, route); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replayed is a replay of what a city's new owner has skipped in the last seconds before the move began.
+func (s loopSide) replayed(ctx context.Context, w *world, city, to string, begun time.Time) (*loopReplay, error) {
+	replay := &loopReplay{Group: fmt.Sprintf("%s-replay-%s-%d", w.group(), city, len(w.evidence.moves)), Until: time.Now().Add(overlap)}
+	return replay, resetByTime(ctx, w, to, replay.Group, begun.Add(-s.replay))
 }
 
 // resetByTime is what `mqadmin resetOffsetByTime` does, for a group that does not run yet.

@@ -74,6 +74,7 @@ Two units, four cities, %d messages a second in each unit; %d consumer processes
 - switch under backlog: unit-2's work takes %d ms until %d messages of one city wait; then the city moves to unit-1, and back
 - switches to and fro: %d of them
 - kill -9: started again after a second; the library's copiers are its replicators
+- loss of a site: all processes of unit-2 and its broker are killed, its cities move, then all is started again
 - lost: acknowledged to the producer, and no handler has ended well with it when everything is at rest
 - repeated: runs of a handler that ended well, beyond a message's first; in parentheses those of them that repeat what a killed process had ended within
   its last %.0f seconds

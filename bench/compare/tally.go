@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -29,6 +30,20 @@ type kill struct {
 type move struct {
 	city, to string
 	begun    time.Time
+}
+
+// ownedBy lists the cities of a unit.
+func (e evidence) ownedBy(unit string) (cities []string) {
+	owner := maps.Clone(home)
+	for _, m := range e.moves {
+		owner[m.city] = m.to
+	}
+	for _, city := range slices.Sorted(maps.Keys(owner)) {
+		if owner[city] == unit {
+			cities = append(cities, city)
+		}
+	}
+	return cities
 }
 
 // unpublished is how old work may be that the library's agents had not published when they were killed: a second from one time to the next,

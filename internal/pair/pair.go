@@ -25,12 +25,21 @@ type Options struct {
 type Clusters struct {
 	NameServers map[string]string // by unit
 	ByUnit      map[string]*remoting.Cluster
+	sites       map[string]*site
 	stops       []func()
+}
+
+// site is one of them.
+type site struct {
+	nameServer string
+	kill       func() error
+	restart    func(ctx context.Context) error
+	stop       func()
 }
 
 // Start starts one cluster for each unit, all at once, and returns when they serve.
 func Start(ctx context.Context, units []string, o Options) (*Clusters, error) {
-	c := &Clusters{NameServers: map[string]string{}, ByUnit: map[string]*remoting.Cluster{}}
+	c := &Clusters{NameServers: map[string]string{}, ByUnit: map[string]*remoting.Cluster{}, sites: map[string]*site{}}
 	client := remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler)})
 	c.stops = append(c.stops, client.Close)
 	var mu sync.Mutex
@@ -38,15 +47,15 @@ func Start(ctx context.Context, units []string, o Options) (*Clusters, error) {
 	var all error
 	for _, unit := range units {
 		wg.Go(func() {
-			name, stop, err := o.start(ctx, "broker-"+unit)
+			s, err := o.start(ctx, "broker-"+unit)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				all = errors.Join(all, fmt.Errorf("cluster of %s: %w", unit, err))
 				return
 			}
-			c.NameServers[unit], c.ByUnit[unit] = name, remoting.NewCluster([]string{name}, client)
-			c.stops = append(c.stops, stop)
+			c.sites[unit], c.NameServers[unit], c.ByUnit[unit] = s, s.nameServer, remoting.NewCluster([]string{s.nameServer}, client)
+			c.stops = append(c.stops, s.stop)
 		})
 	}
 	wg.Wait()
@@ -57,19 +66,35 @@ func Start(ctx context.Context, units []string, o Options) (*Clusters, error) {
 	return c, nil
 }
 
-func (o Options) start(ctx context.Context, broker string) (nameServer string, stop func(), err error) {
+func (o Options) start(ctx context.Context, broker string) (*site, error) {
 	if o.Embedded {
 		c, err := embedmq.Start(&embedmq.Options{Brokers: []string{broker}, DelayLevels: o.DelayLevels})
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
-		return c.NameServer(), c.Close, nil
+		return &site{
+			nameServer: c.NameServer(), stop: c.Close,
+			kill:    func() error { return c.Kill(broker) },
+			restart: func(context.Context) error { return c.Restart(broker, embedmq.KeepAll) },
+		}, nil
 	}
 	c, err := realmq.Start(ctx, &realmq.Options{Version: realmq.V5, Brokers: []string{broker}, DelayLevels: o.DelayLevels, HeapMB: 512, Config: o.Config})
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	return c.NameServer(), c.Stop, nil
+	return &site{
+		nameServer: c.NameServer(), stop: c.Stop,
+		kill:    func() error { return c.Kill(broker) },
+		restart: func(ctx context.Context) error { return c.Restart(ctx, broker) },
+	}, nil
+}
+
+// Kill ends a unit's broker the hard way.
+func (c *Clusters) Kill(unit string) error { return c.sites[unit].kill() }
+
+// Restart starts a killed broker on what it had stored.
+func (c *Clusters) Restart(ctx context.Context, unit string) error {
+	return c.sites[unit].restart(ctx)
 }
 
 // Stop ends the clients and the clusters.
