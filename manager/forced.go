@@ -21,6 +21,9 @@ func (c *clusters) RemainingForced(ctx context.Context, unit, to string, table *
 		return nil, err
 	}
 	info, _ := units.Find(unit)
+	if !fenced(table, moves) {
+		table = asFenced(table, moves)
+	}
 	var out *filter.HandOver
 	err = l.readLost(ctx, unit, others, func(own, lost *filter.Facts) error {
 		ends, err := l.copiedEnds(ctx, unit, originsOf(lost, unit))
@@ -71,7 +74,7 @@ func remaining(out *filter.HandOver, err error) (*switchplan.Remaining, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &switchplan.Remaining{Hashes: out.Hashes, Repeated: out.Repeated, Facts: out}, nil
+	return &switchplan.Remaining{Hashes: out.Hashes, Count: int64(out.Count), Repeated: out.Repeated, Facts: out}, nil
 }
 
 // originsOf are the home queues of a unit that its facts mention.

@@ -31,7 +31,7 @@ func (c *clusters) RemainingAgain(ctx context.Context, unit string, table *msha.
 		out, err = filter.RemainingAgain(f, table, moves, info.Groups, again)
 		return err
 	}
-	if fenced := !slices.ContainsFunc(moves, func(m msha.Move) bool { return table.Sets[m.NewSet].State != msha.SetFenced }); fenced {
+	if fenced(table, moves) {
 		err = l.barrier(ctx, others, table.Version, c.id, compute)
 	} else {
 		table = asFenced(table, moves)

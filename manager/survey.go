@@ -52,6 +52,11 @@ func (c *clusters) Outlook(ctx context.Context, unit string, table *msha.Table, 
 	return out, ctx.Err()
 }
 
+// fenced says whether the table holds the fence of the moves.
+func fenced(table *msha.Table, moves []msha.Move) bool {
+	return !slices.ContainsFunc(moves, func(m msha.Move) bool { return table.Sets[m.NewSet].State != msha.SetFenced })
+}
+
 // asFenced is the table as a fence would make it, as far as facts are concerned: parts share those of the set they leave.
 func asFenced(table *msha.Table, moves []msha.Move) *msha.Table {
 	out := &msha.Table{Version: table.Version, Rules: table.Rules, Sets: maps.Clone(table.Sets)}

@@ -33,8 +33,15 @@ type Forecast struct {
 	Others   []OtherGroup     `json:"others,omitempty"`   // unmanaged groups of the losing units: nobody routes their messages
 	Lag      []Lag            `json:"lag"`                // of the copies towards the gaining units
 	Again    int64            `json:"again,omitempty"`    // a replay: so many messages would be processed once more, at most
+	Forced   *ForcedForecast  `json:"forced,omitempty"`   // a forced switch
 	Guards   []GuardHit       `json:"guards,omitempty"`   // what guards say
 	Problems []string         `json:"problems,omitempty"` // what else would make the switch fail, or could not be found out
+}
+
+// ForcedForecast is what a forced switch would do, by the copies that the gaining units have. What is not copied waits for the losing units.
+type ForcedForecast struct {
+	Pending  int64 `json:"pending"`  // messages that the losing units had read and, as far as is known, not finished; all groups together
+	Repeated int64 `json:"repeated"` // at most so many messages may have been processed already
 }
 
 // MoveForecast is one move.
@@ -84,6 +91,9 @@ func (f *Forecast) String() string {
 		for _, g := range m.Groups {
 			fmt.Fprintf(&b, "  group %s: %d pending, %d retrying, %s not read yet; %d agents in %s\n", g.Group, g.Pending, g.Retrying, count(g.Backlog), g.Agents, m.To)
 		}
+	}
+	if f.Forced != nil {
+		fmt.Fprintf(&b, "forced: %d pending, at most %d messages possibly repeated; what is not copied waits for the unit's return\n", f.Forced.Pending, f.Forced.Repeated)
 	}
 	if f.Again > 0 {
 		fmt.Fprintf(&b, "replay: at most %d messages once more\n", f.Again)
@@ -163,6 +173,13 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 	asked := losers(plan)
 	if plan.Request.Forced {
 		asked = nil
+		if f.Forced, err = e.foreseeForced(ctx, plan, s.table); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			blocked = true
+			f.Problems = append(f.Problems, err.Error())
+		}
 	}
 	for _, unit := range asked {
 		if err := e.foresee(ctx, f, plan, unit); err != nil {
@@ -231,6 +248,20 @@ func (e *Executor) foresee(ctx context.Context, f *Forecast, plan *msha.Plan, un
 	}
 	e.otherGroups(ctx, f, unit, s.groups)
 	return nil
+}
+
+// foreseeForced asks the gaining units what they would get.
+func (e *Executor) foreseeForced(ctx context.Context, plan *msha.Plan, table *msha.Table) (*ForcedForecast, error) {
+	f := &ForcedForecast{}
+	for _, part := range pairs(plan.Moves) {
+		r, err := e.o.Facts.RemainingForced(ctx, part[0].From, part[0].To, table, part, partial(plan))
+		if err != nil {
+			return nil, err
+		}
+		f.Pending += r.Count
+		f.Repeated += r.Repeated
+	}
+	return f, nil
 }
 
 // otherGroups lists whose messages nobody routes. That they cannot be listed stops no switch.

@@ -41,6 +41,7 @@ type world struct {
 	blind    error            // of everything that is counted before a switch
 	down     map[string]error // units whose brokers do not answer
 	noUnits  error            // of reading the unit document
+	dry      bool             // nothing is switched: what remains may be asked without a fence
 	commits  int
 	rejoins  int
 	log      strings.Builder
@@ -309,12 +310,12 @@ func (p *process) RemainingForced(ctx context.Context, unit, to string, t *msha.
 			}
 		}
 		for _, m := range moves {
-			if t.Sets[m.NewSet].State != msha.SetFenced || m.From != unit || m.To != to {
+			if !p.dry && t.Sets[m.NewSet].State != msha.SetFenced || m.From != unit || m.To != to {
 				return fmt.Errorf("remaining of %s asked while not fenced", m.NewSet)
 			}
 			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s forced after %d", m.NewSet, m.Term)
 		}
-		r.Repeated = p.repeated
+		r.Count, r.Repeated = p.pending, p.repeated
 		return nil
 	})
 }

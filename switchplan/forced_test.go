@@ -189,14 +189,31 @@ func TestADryRunOfAForcedSwitchAsksNobodyInTheLosingUnit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.loseUnit2()
-		w.blind = errors.New("no copies")
+		w.blind, w.dry = errors.New("no copies"), true
+		w.pending, w.repeated = 100, 7
 		f, err := (&process{world: w}).executor(t).DryRun(t.Context(), w.plan(t, forcedGuangzhou))
 		require.NoError(t, err)
 		require.True(t, f.Ready, f.String())
+		require.Equal(t, &switchplan.ForcedForecast{Pending: 100, Repeated: 7}, f.Forced)
+		require.Contains(t, f.String(), "forced: 100 pending, at most 7 messages possibly repeated")
 		require.Empty(t, f.Confirm)
 		require.Empty(t, f.Problems)
 		require.Empty(t, f.Unknown)
 		require.NotContains(t, w.asked, "acks unit-2")
+
+		w.missing = func(partial bool) error {
+			if partial {
+				return nil
+			}
+			return msha.ErrMissingFacts
+		}
+		f, err = (&process{world: w}).executor(t).DryRun(t.Context(), w.plan(t, forcedGuangzhou))
+		require.NoError(t, err)
+		require.False(t, f.Ready)
+		require.Equal(t, []string{msha.ErrMissingFacts.Error()}, f.Problems)
+		f, err = (&process{world: w}).executor(t).DryRun(t.Context(), w.plan(t, forced(func(r *msha.SwitchRequest) { r.Override = []string{switchplan.GuardFacts} })))
+		require.NoError(t, err)
+		require.True(t, f.Ready, f.String())
 	})
 }
 

@@ -52,10 +52,9 @@ func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) 
 	case !req.Forced:
 		return r.o.Facts.Remaining(ctx, from, r.table, part)
 	}
-	partial := slices.Contains(r.order.Plan.Request.Override, GuardFacts)
 	var lacks error // what the last complete look missed
 	for {
-		remaining, err := r.o.Facts.RemainingForced(ctx, from, to, r.table, part, partial)
+		remaining, err := r.o.Facts.RemainingForced(ctx, from, to, r.table, part, partial(&r.order.Plan))
 		switch {
 		case errors.Is(err, msha.ErrMissingFacts):
 			lacks = err
@@ -70,6 +69,9 @@ func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) 
 		}
 	}
 }
+
+// partial says whether a forced switch goes on without facts that it cannot have.
+func partial(plan *msha.Plan) bool { return slices.Contains(plan.Request.Override, GuardFacts) }
 
 // witnesses are the units whose logs get a hand-over.
 func (r *run) witnesses(from, to string) []string {

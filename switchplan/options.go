@@ -60,7 +60,7 @@ type Facts interface {
 	// moves have From == unit; table is the one that holds their fence.
 	Remaining(ctx context.Context, unit string, table *msha.Table, moves []msha.Move) (*Remaining, error)
 	// RemainingForced is Remaining by what the gaining unit has of the losing one, which is not asked. With partial, listed groups of which
-	// nothing is known there are no error: they begin at their baselines.
+	// nothing is known there are no error: they begin at their baselines. Without a fence in the table it says what a forced switch would do now.
 	RemainingForced(ctx context.Context, unit, to string, table *msha.Table, moves []msha.Move, partial bool) (*Remaining, error)
 	// RemainingRejoined computes what sets have to process that a unit lost by force, now that it is back and its processes have acknowledged
 	// it. All sets are owned by owner. With lost, the unit is not asked: its log is gone, and what owner has of it must do.
@@ -85,7 +85,8 @@ type Facts interface {
 // Remaining is what one losing unit hands over. It is opaque to this package apart from the hashes.
 type Remaining struct {
 	Hashes   map[string]string // by new set id
-	Repeated int64             // of it, at most so many messages may have been processed already
+	Count    int64             // messages the losing unit had read and not finished, all groups together
+	Repeated int64             // at most so many messages may have been processed already
 	Facts    any
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-msha/msha/manager"
 	"github.com/go-msha/msha/route"
+	"github.com/go-msha/msha/switchplan"
 )
 
 // force is move without asking the losing unit.
@@ -44,11 +45,20 @@ func stuck(t *testing.T, clusters backend) {
 	other, send := w.produce("unit-1"), w.produce("unit-2")
 	send("guangzhou", 200)
 	w.copied()
-	w.eventually("handlers hang", func() bool { return len(w.journal.running()) > 0 })
+	const goroutines = 20 // of a consumer, by default
+	w.eventually("all handlers hang", func() bool { return len(w.journal.running()) == goroutines })
 	status, failure, _ := w.force("values=guangzhou")
 	require.Equal(t, http.StatusConflict, status, "every process is connected")
 	require.Contains(t, failure, "needless-force")
 	hanging := w.journal.running()
+	w.eventually("a dry run knows what may be repeated, by what unit-2 has published and copied", func() bool {
+		var f switchplan.Forecast
+		status, refused := w.ask(http.MethodGet, "/switch?values=guangzhou&override=needless-force&forced=true&dry-run=true", &f)
+		require.Equal(t, http.StatusOK, status, refused)
+		require.True(t, f.Ready, f.String())
+		require.LessOrEqual(t, f.Forced.Repeated, int64(200), "nothing but what is copied can be repeated")
+		return f.Forced.Repeated >= int64(len(hanging)) && f.Forced.Pending >= int64(len(hanging))
+	})
 	status, failure, possibly := w.force("values=guangzhou&override=needless-force")
 	require.Equal(t, http.StatusOK, status, failure)
 	other("guangzhou", 50)
