@@ -88,7 +88,7 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 				if ctx.Err() == nil && permanent(err) {
 					return err
 				}
-				waiting = append(waiting, unit+" does not answer: "+err.Error())
+				waiting = append(waiting, silent(ctx, unit, err))
 				continue
 			}
 			waiting = append(waiting, waitingFor(s)...)
@@ -135,7 +135,7 @@ func (r *run) insist(ctx context.Context, phase, unit string, f func() (waiting 
 		case err != nil && ctx.Err() == nil && permanent(err):
 			return err
 		case err != nil:
-			waiting = unit + " does not answer: " + err.Error()
+			waiting = silent(ctx, unit, err)
 		}
 		r.wait(phase, waiting)
 		if err := r.sleep(ctx); err != nil {
@@ -158,6 +158,14 @@ func checkUnits(plan *msha.Plan, units *msha.Units, t *msha.Table) error {
 		}
 	}
 	return nil
+}
+
+// silent says that a unit could not be asked. A call that the end of the time cut off says nothing of the unit.
+func silent(ctx context.Context, unit string, err error) string {
+	if ctx.Err() != nil {
+		return "no answer of " + unit + " in time"
+	}
+	return unit + " does not answer: " + err.Error()
 }
 
 func (r *run) late(phase string, waiting []string) error {
