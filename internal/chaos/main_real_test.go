@@ -22,6 +22,7 @@ var (
 	rate    = flag.Int("chaos.rate", 100, "messages a second sent in each unit")
 	freeze  = flag.Duration("chaos.freeze", 8*time.Second, "the longest time that a process stands still, or units cannot reach each other")
 	gate    = flag.Duration("chaos.gate", 10*time.Second, "the agents' and managers' gate window")
+	resume  = flag.Duration("chaos.resume", 3*time.Second, "how long an order stands still before another manager takes it for left")
 	every   = flag.Duration("chaos.every", 3500*time.Millisecond, "mean time between two faults")
 	kinds   = flag.String("chaos.kinds", "", "kinds of fault, a comma list; empty: all")
 	storm   = flag.Duration("chaos.storm", 2*time.Minute, "for how long faults happen in a row")

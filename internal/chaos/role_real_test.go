@@ -41,6 +41,7 @@ type role struct {
 	Journal string // folder
 	Listen  string // of a manager
 	Gate    time.Duration
+	Resume  time.Duration
 	Ways    map[string]string // name server -> where this process finds it, of the other units
 }
 
@@ -156,7 +157,7 @@ func (r role) replicator(ctx context.Context, store msha.MetaStore, log *slog.Lo
 func (r role) manager(ctx context.Context, store msha.MetaStore, log *slog.Logger) error {
 	h := newHolds(r.Journal)
 	m, err := manager.New(ctx, &watched{store, h}, &manager.Options{
-		GateWindow: r.Gate, TakeOverTimeout: 10 * time.Second, Logger: log, Planner: h, Observer: switchplan.Observer{Phase: h.phase},
+		GateWindow: r.Gate, ResumeAfter: r.Resume, TakeOverTimeout: 10 * time.Second, Logger: log, Planner: h, Observer: switchplan.Observer{Phase: h.phase},
 	})
 	if err != nil {
 		return err

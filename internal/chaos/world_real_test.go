@@ -173,7 +173,7 @@ func (w *world) startProcesses() {
 			}
 		}
 		add := func(name string, r role) {
-			r.Unit, r.Store, r.Journal, r.Gate, r.Ways = unit, w.url, w.journals, *gate, ways
+			r.Unit, r.Store, r.Journal, r.Gate, r.Resume, r.Ways = unit, w.url, w.journals, *gate, *resume, ways
 			p := &process{name: name, role: r, dir: w.dir, failed: w.fail, meant: map[*child.Process]bool{}}
 			w.processes[name] = p
 			w.Cleanup(p.stop)
