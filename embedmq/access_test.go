@@ -111,7 +111,7 @@ func TestDefaultRights(t *testing.T) {
 	f.mq = remoting.NewCluster([]string{f.NameServer()}, client)
 	f.put(open, 0, 2)
 	require.Equal(t, []string{"m0", "m1"}, f.bodies(open))
-	require.ErrorIs(t, f.sendShort(closed, "x"), msha.ErrDenied)
+	require.ErrorIs(t, f.send(closed, "x"), msha.ErrDenied)
 	_, err := f.mq.MaxOffset(f.ctx, closed)
 	require.ErrorIs(t, err, msha.ErrDenied)
 }

@@ -98,14 +98,14 @@ func TestLimits(t *testing.T) {
 	no := false
 	f := start(t, &embedmq.Options{MaxMessageSize: 1000, MaxPullMessages: 3, MaxPullBytes: 1500, AutoCreateTopics: &no})
 	q := f.queue("topic")
-	require.ErrorIs(t, f.sendShort(q, string(make([]byte, 1001))), msha.ErrTooLarge)
-	require.ErrorIs(t, f.sendShort(remoting.Queue{Topic: "new", Broker: name}, "x"), msha.ErrNotFound)
+	require.ErrorIs(t, f.send(q, string(make([]byte, 1001))), msha.ErrTooLarge)
+	require.ErrorIs(t, f.send(remoting.Queue{Topic: "new", Broker: name}, "x"), msha.ErrNotFound)
 	f.put(q, 0, 5)
 	res, err := f.mq.Pull(f.ctx, remoting.PullRequest{Queue: q, Group: "readers"})
 	require.NoError(t, err)
 	require.Len(t, res.Messages, 3)
 	for range 2 {
-		require.NoError(t, f.sendShort(q, string(make([]byte, 1000))))
+		require.NoError(t, f.send(q, string(make([]byte, 1000))))
 	}
 	res, err = f.mq.Pull(f.ctx, remoting.PullRequest{Queue: q, Group: "readers", Offset: 5})
 	require.NoError(t, err)

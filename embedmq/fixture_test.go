@@ -39,7 +39,7 @@ func startAs(t *testing.T, o *embedmq.Options, who msha.Credentials) *fixture {
 	t.Cleanup(c.Close)
 	f := &fixture{T: t, Cluster: c, asked: make(chan *remoting.Command, 100), drops: make(chan string, 100)}
 	var cancel context.CancelFunc
-	f.ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	f.ctx, cancel = context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	f.client = remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler), Credentials: who, OnRequest: func(_ string, cmd *remoting.Command) *remoting.Command {
 		f.asked <- cmd

@@ -160,7 +160,7 @@ func TestFolderThatFails(t *testing.T) {
 	q := f.queue("topic")
 	f.BreakJournal(name)
 	var be *remoting.BrokerError
-	require.ErrorAs(t, f.sendShort(q, "x"), &be)
+	require.ErrorAs(t, f.send(q, "x"), &be)
 	require.Equal(t, remoting.RespServiceNotAvailable, be.Code)
 	require.ErrorContains(t, be, "can no longer keep")
 	f = f.again(o)

@@ -124,7 +124,7 @@ func TestAUnitThatHangsLosesItsRoutesAndRejoins(t *testing.T) {
 	require.Contains(t, failure.Error, "has not rejoined")
 
 	// Its handlers do not end, so it is not back: the request waits as long as the client does.
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := w.manager.Rejoin(ctx, "unit-2", false)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -194,7 +194,7 @@ func TestAClosedManagerTakesNoUnitBack(t *testing.T) {
 	w.eventually("it waits", func() bool { return w.written("unit-2") > 0 })
 	begun := time.Now()
 	require.NoError(t, w.manager.Close())
-	require.Less(t, time.Since(begun), 5*time.Second, "it waits for no unit")
+	require.Less(t, time.Since(begun), time.Minute, "it waits for no unit")
 	require.ErrorIs(t, <-failed, context.Canceled)
 	_, err := w.manager.Rejoin(t.Context(), "unit-2", false)
 	require.ErrorIs(t, err, msha.ErrClosed)

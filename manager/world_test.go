@@ -153,7 +153,7 @@ func (w *world) call(method, path string, into any) (status int) {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			w.Fatalf("%s: not in time", what)

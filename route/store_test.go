@@ -179,7 +179,7 @@ func TestWatchSurvivesWhateverIsStored(t *testing.T) {
 		require.NoError(t, err)
 	}
 	logged := func(what string) {
-		require.Eventually(t, func() bool { return log.Contains(what) }, 10*time.Second, time.Millisecond, what)
+		require.Eventually(t, func() bool { return log.Contains(what) }, time.Minute, time.Millisecond, what)
 	}
 	second, err := Reopen(twoUnits(t), "none")
 	require.NoError(t, err)

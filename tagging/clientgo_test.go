@@ -40,7 +40,7 @@ func startSite(t *testing.T) *site {
 // stored reads n messages back from the broker, waiting for those still under way, and returns their properties by body.
 func (s *site) stored(t *testing.T, n int) map[string]map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	got := map[string]map[string]string{}
 	for offset := int64(0); len(got) < n; {
@@ -56,7 +56,7 @@ func (s *site) stored(t *testing.T, n int) map[string]map[string]string {
 
 func options(s *site, name string, more ...producer.Option) []producer.Option {
 	return append([]producer.Option{producer.WithNsResolver(primitive.NewPassthroughResolver([]string{s.NameServer()})),
-		producer.WithGroupName(name), producer.WithInstanceName(name)}, more...)
+		producer.WithGroupName(name), producer.WithInstanceName(name), producer.WithSendMsgTimeout(time.Minute)}, more...)
 }
 
 func message(body, city string) *primitive.Message {

@@ -121,7 +121,7 @@ type env struct {
 func newEnv(t *testing.T, target Target) *env {
 	e := &env{T: t, Target: target, asked: make(chan *remoting.Command, 100)}
 	var cancel context.CancelFunc
-	e.ctx, cancel = context.WithTimeout(t.Context(), 90*time.Second)
+	e.ctx, cancel = context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	e.client = e.newClient(e.asked)
 	e.cl = remoting.NewCluster([]string{target.NameServer}, e.client)
@@ -181,9 +181,9 @@ func (e *env) must(err error) {
 // eventually polls: what is waited for happens in another process and announces itself to nobody.
 func (e *env) eventually(what string, ok func() bool) {
 	e.Helper()
-	for deadline := time.Now().Add(75 * time.Second); !ok(); {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); {
 		if time.Now().After(deadline) {
-			e.Fatalf("%s: not within 75 s", what)
+			e.Fatalf("%s: not within 3 min", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -143,7 +143,7 @@ func departures(e *env) {
 		c.Close()
 		e.eventually("absence of the dropped client", func() bool { ids, connected = members(); return ids == 0 && connected == 0 })
 		e.Logf("dropped client gone after %v", time.Since(dropped))
-		if after := time.Since(dropped); after > 5*time.Second {
+		if after := time.Since(dropped); after > 30*time.Second { // by the clock it would be 2 min
 			e.Fatalf("dropped client gone only after %v", after)
 		}
 	}

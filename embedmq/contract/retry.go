@@ -249,7 +249,7 @@ func restart(e *env) {
 	}()
 	start := time.Now()
 	e.must(e.Kill())
-	if err := <-held; err == nil || time.Since(start) > 20*time.Second {
+	if err := <-held; err == nil || time.Since(start) > 45*time.Second {
 		e.Fatalf("held pull of a dead broker: %v after %v", err, time.Since(start))
 	}
 	e.must(e.Restart())

@@ -64,7 +64,7 @@ func TestStory(t *testing.T) {
 	} {
 		t.Run(strings.Join(append([]string{"story"}, tc.args...), " "), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			var out, stderr bytes.Buffer
 			status := run(ctx, tc.args, &out, &stderr)

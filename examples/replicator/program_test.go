@@ -85,7 +85,7 @@ func lifeOfTheProgram(t *testing.T, url string) {
 	w.produce(100)
 
 	file := filepath.Join(t.TempDir(), "replicator.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("unit: unit-1\nstore: "+url+"\ntopics: [SMS]\nlease: 3s\ndiscover: 200ms\nlisten: 127.0.0.1:0\nprogress: 300ms\nlimit-messages: 5000\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("unit: unit-1\nstore: "+url+"\ntopics: [SMS]\nlease: 30s\ndiscover: 200ms\nlisten: 127.0.0.1:0\nprogress: 300ms\nlimit-messages: 5000\n"), 0o600))
 	first := program(t, "-config", file)
 	firstURL := awaitReady(t, first)
 	second := program(t, "-config", file)

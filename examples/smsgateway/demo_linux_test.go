@@ -16,7 +16,7 @@ import (
 // TestProcessesDieWithTheDemo kills the demo, which leaves it no time to end anything.
 func TestProcessesDieWithTheDemo(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
 	demo, err := child.Start(child.Spec{Name: "demo", Path: os.Args[0], Args: []string{"-store", "nacos", "-log-dir", dir}, Output: dir + "/out"})
@@ -37,7 +37,7 @@ func TestProcessesDieWithTheDemo(t *testing.T) {
 	}
 	demo.Kill()
 	for name, pid := range pids {
-		require.Eventually(t, func() bool { return dead(pid) }, 20*time.Second, 20*time.Millisecond, "%s (pid %d) is left", name, pid)
+		require.Eventually(t, func() bool { return dead(pid) }, time.Minute, 20*time.Millisecond, "%s (pid %d) is left", name, pid)
 	}
 }
 

@@ -41,7 +41,7 @@ func demoConfig(t *testing.T, args ...string) config {
 // playDemo plays the whole story and returns what it printed.
 func playDemo(t *testing.T, args ...string) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	require.NoError(t, runDemo(ctx, demoConfig(t, args...), &out), "%s", &out)
@@ -105,7 +105,7 @@ func TestDemoFailsWhenAProcessEnds(t *testing.T) {
 	for _, victim := range []string{"unit-2", "replicator-2"} {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			out := &watcher{text: "2. unit-2's carrier fails", do: func(sofar []byte) { kill(t, processes(sofar)[victim]) }}
 			c := demoConfig(t, "-store", "nacos")
@@ -125,7 +125,7 @@ func TestDemoThatIsInterrupted(t *testing.T) {
 	server, err := nacostest.Start(nil)
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	out := &watcher{text: "2. unit-2's carrier fails", do: func([]byte) { cancel() }}
 	c := demoConfig(t, "-msha.commander.addr", "nacos://"+server.Addr())

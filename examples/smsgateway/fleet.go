@@ -70,7 +70,7 @@ func (f *fleet) because(err error) error {
 	}
 	select {
 	case <-f.ended.Done():
-	case <-time.After(time.Second): // a connection breaks a moment before the end of its process is known
+	case <-time.After(5 * time.Second): // a connection breaks a moment before the end of its process is known
 	}
 	if cause := context.Cause(f.ended); cause != f.ended.Err() {
 		return cause

@@ -26,7 +26,7 @@ func TestSendOverHTTP(t *testing.T) {
 	}
 	c, err := parseConfig([]string{"-role", "all", "-listen", "127.0.0.1:0", "-units", strings.Join(units, ",")}, func(string) string { return "" }, io.Discard)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	g, err := startGateway(ctx, c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestSendOverHTTP(t *testing.T) {
 	status, text := post("GET", "/routes", "")
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, text, "guangzhou")
-	require.Eventually(t, func() bool { return g.journal.Entries().Count().Processed == 2 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return g.journal.Entries().Count().Processed == 2 }, time.Minute, 20*time.Millisecond)
 	count := g.journal.Entries().Count()
 	require.Equal(t, 1, count.By[[2]string{"unit-1", "unit-2"}])
 	require.Equal(t, 1, count.By[[2]string{"unit-2", "unit-2"}])

@@ -50,7 +50,7 @@ func start(t *testing.T, script string, env ...string) *child.Process {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -109,7 +109,7 @@ func TestFrozenProcessStandsStill(t *testing.T) {
 	require.Never(t, func() bool { return size() != before }, 100*time.Millisecond, 10*time.Millisecond)
 	require.True(t, p.Running())
 	require.NoError(t, p.Thaw())
-	require.Eventually(t, func() bool { return size() > before }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return size() > before }, time.Minute, time.Millisecond)
 	require.NoError(t, p.Freeze())
 	p.Kill()
 	require.False(t, p.Running(), "a frozen process can be killed")
@@ -134,7 +134,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	require.True(t, runs())
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
-	require.Eventually(t, func() bool { return !runs() }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return !runs() }, time.Minute, 5*time.Millisecond)
 }
 
 func TestPortsAreFreeAndGivenOnce(t *testing.T) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
@@ -63,7 +64,7 @@ func (w *world) pile(unit, value string, n int) {
 	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log, Access: access})
 	require.NoError(w, err)
 	defer func() { require.NoError(w, u.Close(w.ctx)) }()
-	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithQueueSelector(w.selector))
+	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithQueueSelector(w.selector), producer.WithSendMsgTimeout(time.Minute))
 	require.NoError(w, err)
 	require.NoError(w, p.Start())
 	for range n / batch {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -44,7 +45,7 @@ func content(t *testing.T, clusters backend) {
 	}
 	u, err := agent.Join(w.ctx, "unit-1", w.store, &agent.Options{Logger: w.log, Value: tagging.FromProperty("city")})
 	require.NoError(t, err)
-	p, err := u.NewProducer(producer.WithGroupName("mtr"))
+	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithSendMsgTimeout(time.Minute))
 	require.NoError(t, err)
 	require.NoError(t, p.Start())
 	t.Cleanup(func() { require.NoError(t, u.Close(context.WithoutCancel(w.ctx))) })

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -25,7 +26,11 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	stopShared()
 	if code == 0 {
-		if err := goleak.Find(clientGoLeaks...); err != nil {
+		err := goleak.Find(clientGoLeaks...)
+		for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); err = goleak.Find(clientGoLeaks...) {
+			time.Sleep(100 * time.Millisecond) // connections of servers that were just stopped are about to end
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}

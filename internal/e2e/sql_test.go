@@ -75,7 +75,7 @@ func (w *world) grade(unit string) func(value string, n int) {
 	w.Helper()
 	u, err := agent.Join(w.ctx, unit, w.store, &agent.Options{Logger: w.log, Access: access})
 	require.NoError(w, err)
-	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(0), producer.WithSendMsgTimeout(20*time.Second))
+	p, err := u.NewProducer(producer.WithGroupName("mtr"), producer.WithRetry(0), producer.WithSendMsgTimeout(time.Minute))
 	require.NoError(w, err)
 	require.NoError(w, p.Start())
 	w.Cleanup(func() { require.NoError(w, u.Close(w.ctx)) })

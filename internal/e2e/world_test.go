@@ -89,7 +89,7 @@ func start(t *testing.T, clusters backend, values map[string][]string, names ...
 // startOn brings up the documents, replicators and the manager of an installation; consumers are started by the scenario. Every agent,
 // replicator and manager has a client of the metastore to itself, as if it was a process of its own.
 func startOn(t *testing.T, clusters backend, stores storeBackend, values map[string][]string, names ...string) *world {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	id := scenarios.Add(1)
 	w := &world{
@@ -327,7 +327,7 @@ func (w *world) exact(v verdict) {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(4 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) || w.ctx.Err() != nil {
 			w.Fatalf("%s: not in time: %s", what, w.journal.verdict())

@@ -73,7 +73,7 @@ func (c *client) ask(req rpc_request.IRequest, into any) rpc_response.Response {
 	c.t.Helper()
 	body, err := json.Marshal(req)
 	require.NoError(c.t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	p, err := pb.NewRequestClient(c.conn).Request(ctx, &pb.Payload{
 		Metadata: &pb.Metadata{Type: req.GetRequestType(), Headers: map[string]string{"accessToken": c.token}}, Body: &anypb.Any{Value: body}})
@@ -123,7 +123,7 @@ func (c *client) notice(kind string) []byte {
 		require.True(c.t, ok, "the connection ended")
 		require.Equal(c.t, kind, p.GetMetadata().GetType())
 		return p.GetBody().GetValue()
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(c.t, "no notice")
 		return nil
 	}
@@ -138,7 +138,7 @@ func (c *client) ended() int {
 			if !ok {
 				return n
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			require.Fail(c.t, "the connection did not end")
 		}
 	}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits for what must happen; reaching it is a failure. silence is how long nothing must happen.
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	silence  = 100 * time.Millisecond
 )
 
@@ -236,7 +236,8 @@ func TestDelayKeepsOrder(t *testing.T) {
 
 	var sent bytes.Buffer
 	start = time.Now()
-	for i := range 200 {
+	const sends = 2000
+	for i := range sends {
 		b := []byte{byte(i)}
 		sent.Write(b)
 		_, err := conn.Write(b)
@@ -246,17 +247,13 @@ func TestDelayKeepsOrder(t *testing.T) {
 	_, err := io.ReadFull(conn, got)
 	require.NoError(t, err)
 	require.Equal(t, sent.Bytes(), got)
-	require.Less(t, time.Since(start), 100*delay, "delays of what is under way together do not add up")
+	require.Less(t, time.Since(start), sends/2*delay, "delays of what is under way together do not add up")
 	p.Delay(0, 0)
 	exchange(t, conn, "z")
 }
 
 func TestAnAbsentTargetRefuses(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	p, err := netproxy.Start(addr)
+	p, err := netproxy.Start("127.0.0.1:1")
 	require.NoError(t, err)
 	defer p.Close()
 	expectRefusal(t, p)

@@ -15,7 +15,7 @@ import (
 
 const (
 	loopback     = "127.0.0.1"
-	startTimeout = 30 * time.Second // of one process, on a busy machine
+	startTimeout = 90 * time.Second // of one process, on a busy machine
 )
 
 var errStopped = errors.New("the server is stopped")

@@ -14,7 +14,7 @@ import (
 )
 
 // askTimeout bounds one question to a server, which may be frozen.
-const askTimeout = 2 * time.Second
+const askTimeout = 5 * time.Second
 
 // redisClient asks Redis processes one question per connection: what is to be seen here must not be hidden by pools and retries.
 type redisClient struct {

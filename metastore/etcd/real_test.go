@@ -22,7 +22,7 @@ import (
 const memberTTL = 2 * time.Second
 
 // patience bounds every wait: the longest are a silent connection's death and a backoff, on a busy machine.
-const patience = 40 * time.Second
+const patience = time.Minute
 
 // logged makes a store write to the log.
 func logged(j *logtest.Log, o Options) *Options {
@@ -174,6 +174,7 @@ func TestClientOfTheCallerStaysOpen(t *testing.T) {
 	require.NoError(t, err)
 	var last msha.Revision
 	rising(t, ch, &last, put(t, s, "k", "v", 0))
+	s.session.farewell = patience
 	_, err = s.Join(t.Context(), "agents", msha.Member{ID: "a"})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())

@@ -34,11 +34,12 @@ func explained(t *testing.T, err error, op, resource, hint string) {
 func openRefused(t *testing.T, addr, hint string, o Options) {
 	t.Helper()
 	j := &logtest.Log{}
-	began := time.Now()
-	s, err := Open(within(t, 9*time.Second), []string{addr}, logged(j, o))
+	if o.DialTimeout == 0 {
+		o.DialTimeout = time.Hour // what is refused is said at once
+	}
+	s, err := Open(within(t, patience), []string{addr}, logged(j, o))
 	require.Nil(t, s)
 	explained(t, err, "metastore.open", addr, hint)
-	require.Less(t, time.Since(began), 9*time.Second)
 	require.NotContains(t, j.String(), password)
 }
 
@@ -117,7 +118,9 @@ func TestAuthentication(t *testing.T) {
 
 	// The server forgets its tokens: reads, writes, watches and heartbeats get new ones.
 	require.NoError(t, server.Restart(t.Context()))
-	eventually(t, "a read after the restart", func() bool { _, err := s.Get(t.Context(), "k"); return err == nil })
+	for _, store := range []*Store{s, other} { // each has a connection of its own
+		eventually(t, "a read after the restart", func() bool { _, err := store.Get(t.Context(), "k"); return err == nil })
+	}
 	put(t, other, "l", "2", 0)
 	r = put(t, s, "k", "2", r)
 	rising(t, ch, &last, r)
@@ -173,7 +176,7 @@ func TestUnansweredPutIsReportedAndNotRepeated(t *testing.T) {
 	r := put(t, s, "k", "0", 0)
 
 	// It reaches the server, whose answer is lost.
-	p.Delay(200*time.Millisecond, 0)
+	p.Delay(3*time.Second, 0) // so long the answer can be cut off
 	failed := make(chan error, 1)
 	go func() { _, err := s.Put(context.Background(), "k", []byte("1"), r); failed <- err }()
 	eventually(t, "the write at the server", func() bool { d, err := direct.Get(t.Context(), "k"); return err == nil && d.Revision > r })

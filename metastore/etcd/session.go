@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	callTimeout  = 5 * time.Second        // of one request of the session
-	closeTimeout = 500 * time.Millisecond // of the request that takes the members out when the store closes
-	verifyEvery  = time.Minute            // that the entries are still there: somebody may delete one
+	callTimeout = 5 * time.Second        // of one request of the session
+	farewell    = 500 * time.Millisecond // of the request that takes the members out when the store closes
+	verifyEvery = time.Minute            // that the entries are still there: somebody may delete one
 )
 
 // session keeps the members of one store in the server. One goroutine makes all its requests, one after another, so that what it knows of
@@ -23,6 +23,8 @@ type session struct {
 	store *Store
 	wake  chan struct{}
 	done  chan struct{}
+
+	farewell time.Duration
 
 	mu     sync.Mutex
 	stays  []*stay // in order: an entry that is not wanted is removed before one of the same key is made
@@ -35,7 +37,7 @@ type session struct {
 }
 
 func newSession(s *Store) *session {
-	return &session{store: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &session{store: s, wake: make(chan struct{}, 1), done: make(chan struct{}), farewell: farewell}
 }
 
 func (n *session) add(st *stay) bool {
@@ -168,7 +170,7 @@ func (n *session) end() {
 	n.ending = true
 	n.mu.Unlock()
 	if n.lease != 0 && n.store.link.up() {
-		n.revoke(context.Background(), closeTimeout)
+		n.revoke(context.Background(), n.farewell)
 	}
 	n.loseLease()
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/go-msha/msha/metastore/lease"
 )
 
-// leaseTTL lets an answer take half a second: a busy machine is no fault of the store.
-const leaseTTL = 3 * time.Second
+// leaseTTL lets an answer take a second: a busy machine is no fault of the store.
+const leaseTTL = 6 * time.Second
 
 func leaseOptions() *lease.Options {
 	return &lease.Options{TTL: leaseTTL, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}

@@ -31,7 +31,7 @@ type Harness struct {
 	StaleReads bool          // Get may return an older document for a while, also after an own Put
 	Unsafe     bool          // the server does not honour compare-and-set; the cases about it are left out, and Store must report it
 	TooLarge   int           // a document size the server refuses; 0: it has no limit
-	Patience   time.Duration // how long a change may take to be seen, also after a heal or a restart; 0: 10 s
+	Patience   time.Duration // how long a change may take to be seen, also after a heal or a restart; 0: 30 s
 	Writes     int           // accepted compare-and-sets of each of 8 racing writers; 0: 1,000. Lower it for slow servers only
 
 	// Cut cuts Store, Second and Members off the server, so that requests go unanswered or fail and no new connection is made, until heal
@@ -95,7 +95,7 @@ func play(t T, c testCase, h Harness) {
 		h.Second = h.Store
 	}
 	if h.Patience <= 0 {
-		h.Patience = 10 * time.Second
+		h.Patience = 30 * time.Second
 	}
 	if h.Writes <= 0 {
 		h.Writes = 1000

@@ -38,11 +38,11 @@ func partition(p *netproxy.Proxy) (heal func()) {
 // conform plays the suite, each case with a server of its own.
 func conform(t *testing.T, faults nacostest.Faults, o Options, adapt func(*metastoretest.Harness)) {
 	metastoretest.Run(t, func(t *testing.T) metastoretest.Harness {
-		s := startServer(t, nacostest.Options{Faults: faults})
+		s := startServer(t, nacostest.Options{Faults: faults, KeepAlive: keepAlive})
 		proxied, p := behind(t, s.GRPCAddr(), o)
 		store, second, outside := open(t, s.Addr(), proxied), open(t, s.Addr(), proxied), open(t, s.Addr(), o)
 		h := metastoretest.Harness{
-			Store: store, Second: second, Outside: outside, Members: store, TooLarge: defaultMaxValue + 1, MemberTTL: ttl,
+			Store: store, Second: second, Outside: outside, Members: store, TooLarge: defaultMaxValue + 1, MemberTTL: ttl, Patience: patience,
 			Cut:     func() func() { return partition(p) },
 			Restart: func() { require.NoError(t, s.Restart()) },
 		}

@@ -222,10 +222,11 @@ func TestARepairedDocumentIsReadAtOnce(t *testing.T) {
 	a.seen.mu.Unlock()
 	_, err = a.Get(t.Context(), "k")
 	require.NoError(t, err)
-	began := time.Now()
+	const read = "ConfigQueryRequest"
+	before := s.Requests()[read]
 	d, err := a.Get(t.Context(), "k")
 	require.NoError(t, err)
 	require.Equal(t, r, d.Revision)
-	require.Less(t, time.Since(began), settle/2)
+	require.Equal(t, before+1, s.Requests()[read], "it did not wait for another version")
 	require.NoError(t, a.Safe())
 }

@@ -45,6 +45,7 @@ func TestALoginThatHangsHoldsNobodyUp(t *testing.T) {
 		}
 		_, _ = fmt.Fprint(w, `{"accessToken":"t","tokenTtl":0}`)
 	})
+	o.RequestTimeout, o.DialTimeout = time.Hour, time.Hour
 	a := open(t, addr, o)
 	put(t, a, "k", "v", 0)
 	_, err := a.Watch(t.Context(), "k")
@@ -61,12 +62,9 @@ func TestALoginThatHangsHoldsNobodyUp(t *testing.T) {
 	began := time.Now()
 	_, err = a.Get(ctx, "k")
 	require.Equal(t, context.DeadlineExceeded, err)
-	require.Less(t, time.Since(began), time.Second)
-	began = time.Now()
 	require.NoError(t, a.Close())
-	require.Less(t, time.Since(began), time.Second)
 	require.ErrorIs(t, <-first, msha.ErrClosed)
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), patience)
 }
 
 func TestAPasswordFollowsNoRedirect(t *testing.T) {

@@ -34,9 +34,16 @@ func TestAServerThatPretendsToStoreIsUnsafe(t *testing.T) {
 func TestOpenWaitsForAServerThatStarts(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{Faults: nacostest.Faults{Starting: true}})
-	time.AfterFunc(time.Second, func() { s.Set(func(f *nacostest.Faults) { f.Starting = false }) })
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		for s.Requests()["ServerCheckRequest"] < 3 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		s.Set(func(f *nacostest.Faults) { f.Starting = false })
+	}()
 	a := open(t, s.Addr(), quick())
-	require.Greater(t, s.Requests()["ServerCheckRequest"], 1)
+	<-started
 	put(t, a, "k", "v", 0)
 }
 
@@ -53,7 +60,7 @@ func TestADocumentThatIsBeingWrittenIsNotWaitedForForever(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
 	o := quick()
-	o.RequestTimeout = time.Second
+	o.RequestTimeout = 5 * time.Second
 	a := open(t, s.Addr(), o)
 	put(t, a, "k", "v", 0)
 	s.Set(func(f *nacostest.Faults) { f.BusyReads = true })

@@ -54,7 +54,7 @@ func TestACutOfTenSeconds(t *testing.T) {
 	await(t, ch, 0, r)
 	leave, err := cut.Join(t.Context(), "agents", msha.Member{ID: "a"})
 	require.NoError(t, err)
-	before := p.Accepted()
+	began, before := time.Now(), p.Accepted()
 	p.Blackhole()
 	over := time.After(10 * time.Second)
 	last := r
@@ -68,15 +68,18 @@ func TestACutOfTenSeconds(t *testing.T) {
 	_, err = cut.Put(ctx, "k", []byte("lost"), r)
 	require.Equal(t, context.DeadlineExceeded, err)
 	<-over
-	require.Equal(t, 1, log.Count("metastore lost"), "silence was noticed: %s", log)
+	eventually(t, "silence is noticed", func() bool { return log.Count("metastore lost") > 0 })
 	p.Cut()
-	require.Less(t, p.Accepted()-before, 20, "attempts to connect during the cut")
+	require.Less(t, p.Accepted()-before, few(began), "attempts to connect during the cut")
 	p.Heal()
 	require.Equal(t, "during", string(await(t, ch, last, r).Value))
 	eventually(t, "one line on the recovery", func() bool { return log.Count("metastore is back") == 1 })
 	require.Equal(t, 1, log.Count("metastore lost"), log.String())
 	require.NoError(t, leave(t.Context()))
 }
+
+// few attempts to connect are these; a loop without pause would make thousands.
+func few(since time.Time) int { return 15 + int(time.Since(since)/time.Second) }
 
 func TestAServerThatIsDownIsTriedWithPatience(t *testing.T) {
 	t.Parallel()
@@ -89,10 +92,10 @@ func TestAServerThatIsDownIsTriedWithPatience(t *testing.T) {
 	ch, err := a.Watch(t.Context(), "k")
 	require.NoError(t, err)
 	await(t, ch, 0, r)
-	before := p.Accepted()
+	began, before := time.Now(), p.Accepted()
 	s.Kill()
-	time.Sleep(5 * time.Second) // a loop without pause would connect thousands of times
-	require.Less(t, p.Accepted()-before, 20)
+	time.Sleep(5 * time.Second)
+	require.Less(t, p.Accepted()-before, few(began))
 	require.NoError(t, s.Restart())
 	eventually(t, "back", func() bool { return log.Count("metastore is back") == 1 })
 	require.Equal(t, 1, log.Count("metastore lost"), log.String())
@@ -103,6 +106,7 @@ func TestCloseDoesNotWaitForADeadServer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
 	o, p := behind(t, s.GRPCAddr(), quick())
+	o.RequestTimeout, o.DialTimeout = time.Hour, time.Hour
 	a := open(t, s.Addr(), o)
 	put(t, a, "k", "0", 0)
 	ch, err := a.Watch(t.Context(), "k")
@@ -120,7 +124,7 @@ func TestCloseDoesNotWaitForADeadServer(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // the Get is under way, or will find the store closed: the same answer
 	began := time.Now()
 	require.NoError(t, a.Close())
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), patience)
 	require.ErrorIs(t, <-failed, msha.ErrClosed)
 	for range ch { //nolint:revive // until it is closed
 	}
@@ -130,7 +134,7 @@ func TestCloseDoesNotWaitForADeadServer(t *testing.T) {
 
 func TestASilentClientGivesASignOfLife(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, nacostest.Options{KeepAlive: 2 * time.Second})
+	s := startServer(t, nacostest.Options{KeepAlive: 6 * time.Second}) // it has a quarter of that to answer
 	o := quick()
 	o.KeepAlive = time.Hour // so the server has to ask
 	a := open(t, s.Addr(), o)
@@ -171,7 +175,7 @@ func TestAWriteWithoutAnAnswerSaysThatItIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
 	o := quick()
-	o.RequestTimeout = time.Second
+	o.RequestTimeout = 5 * time.Second
 	a := open(t, s.Addr(), o)
 	r := put(t, a, "k", "one", 0)
 	s.Set(func(f *nacostest.Faults) { f.LostAnswers = true })
@@ -184,14 +188,14 @@ func TestAConnectionThatIsNotAnsweredIsNotTheCallersTimeout(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nacostest.Options{})
 	o, p := behind(t, s.GRPCAddr(), quick())
-	o.DialTimeout, o.RequestTimeout = 2*time.Second, time.Second
+	o.DialTimeout, o.RequestTimeout = 5*time.Second, time.Second
 	a := open(t, s.Addr(), o)
 	p.Cut()
 	p.Blackhole()
 	eventually(t, "tried again in vain", func() bool {
 		_, err := a.Get(t.Context(), "k")
 		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
-		return err != nil && strings.Contains(err.Error(), "no answer within 2s")
+		return err != nil && strings.Contains(err.Error(), "no answer within 5s")
 	})
 }
 

@@ -27,7 +27,7 @@ func TestOptionsTLSConcernsTheLoginOfNacosToo(t *testing.T) {
 		n, _ := c.Read(b)
 		first <- b[:n]
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	opened := make(chan struct{})
 	go func() {

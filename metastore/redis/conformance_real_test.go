@@ -54,7 +54,7 @@ func TestConformanceOfAStandaloneServer(t *testing.T) {
 		store := open(t, through, user)
 		return metastoretest.Harness{
 			Store: store, Members: store, Second: open(t, through, user), Outside: open(t, server.Addrs(), user),
-			TooLarge: MaxValue + 1, MemberTTL: memberTTL, Patience: 20 * time.Second,
+			TooLarge: MaxValue + 1, MemberTTL: memberTTL, Patience: patience,
 			Cut: func() func() {
 				p.Cut()
 				return p.Heal

@@ -83,9 +83,9 @@ func TestABlackholedConnectionIsNoticed(t *testing.T) {
 	p.Blackhole()
 	began := time.Now()
 	put(t, outside, "k", "meanwhile", r)
-	require.Eventually(t, func() bool { return log.Count(loss) == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return log.Count(loss) == 1 }, patience, time.Millisecond) // TCP itself would take a quarter of an hour
 	require.Equal(t, 1, log.Count("what=notices"))
-	require.InDelta(t, (2 * silence).Seconds(), time.Since(began).Seconds(), silence.Seconds()+1)
+	require.Greater(t, time.Since(began), silence/2)
 	p.Cut() // what was swallowed is not delivered late: only a new subscription and its read can tell
 	p.Heal()
 	w.until("meanwhile")
@@ -106,7 +106,7 @@ func TestALostNoticeIsFoundByThePoll(t *testing.T) {
 func TestRequestsEndWithTheirContextAndWithTheStore(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
-	s := open(t, server.Addrs(), Options{Timeout: time.Minute})
+	s := open(t, server.Addrs(), Options{Timeout: time.Hour})
 	put(t, s, "k", "v", 0)
 	w, err := s.Watch(t.Context(), "k")
 	require.NoError(t, err)
@@ -133,14 +133,14 @@ func TestRequestsEndWithTheirContextAndWithTheStore(t *testing.T) {
 	require.ErrorIs(t, <-waiting, msha.ErrClosed)
 	_, open := <-w
 	require.False(t, open)
-	require.Less(t, time.Since(began), 2*time.Second)
+	require.Less(t, time.Since(began), patience)
 	require.NoError(t, server.Thaw())
 }
 
 func TestNoRequestIsSentTwice(t *testing.T) {
 	t.Parallel()
 	server := realstore.RedisCluster(t, nil)
-	s := open(t, server.Addrs(), Options{Cluster: true, Timeout: 300 * time.Millisecond})
+	s := open(t, server.Addrs(), Options{Cluster: true, Timeout: 5 * time.Second}) // what is to be answered is, also on a slow machine
 	r := put(t, s, "k", "1", 0)
 	node, err := server.Primary(t.Context(), s.documentKey("k"))
 	require.NoError(t, err)

@@ -58,6 +58,8 @@ type holder struct {
 	wg   sync.WaitGroup
 	turn chan struct{} // holds one token: nobody leaves while a refresh is on its way, which could bring it back
 
+	farewell time.Duration // how long close waits for the server
+
 	mu      sync.Mutex
 	closed  bool
 	running bool
@@ -65,7 +67,7 @@ type holder struct {
 }
 
 func newHolder(s *Store) *holder {
-	h := &holder{s: s, turn: make(chan struct{}, 1)}
+	h := &holder{s: s, turn: make(chan struct{}, 1), farewell: 300 * time.Millisecond}
 	h.ctx, h.stop = context.WithCancel(s.ended)
 	return h
 }
@@ -130,7 +132,7 @@ func (r *holder) close() {
 	r.closed = true
 	members := slices.Clone(r.members)
 	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(r.ctx, 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(r.ctx, r.farewell)
 	defer cancel()
 	for _, h := range members {
 		if r.leave(ctx, h) != nil {

@@ -40,8 +40,14 @@ func TestMembersSurviveARestart(t *testing.T) {
 	ch := members(t, other, "one")
 	listed(t, ch, "a", "b")
 	require.NoError(t, server.Restart(t.Context()))
-	listed(t, ch)
-	listed(t, ch, "a", "b")
+	c := raw(t, server.Addr()) // that nobody is listed for a moment the watch may or may not see
+	for _, in := range [][2]string{{"one", "a"}, {"one", "b"}, {"two", "a"}} {
+		require.Eventually(t, func() bool {
+			back, err := c.HExists(t.Context(), s.recordsKey(in[0]), in[1]).Result()
+			return err == nil && back
+		}, patience, 10*time.Millisecond, "%v", in)
+	}
+	listed(t, members(t, other, "one"), "a", "b")
 	listed(t, members(t, other, "two"), "a")
 	require.NoError(t, leave(t.Context()))
 	listed(t, ch, "a")
@@ -53,14 +59,15 @@ func TestADeadProcessExpiresAndItsIDIsFree(t *testing.T) {
 	p := proxy(t, server.Addr())
 	var log logtest.Log
 	dying, s := open(t, []string{p.Addr()}, Options{Logger: log.Logger()}), open(t, server.Addrs(), Options{})
+	heir := open(t, server.Addrs(), Options{MemberTTL: time.Hour}) // on a slow machine it would expire in between, and not keep the id
 	join(t, dying, "set", "a")
 	ch := members(t, s, "set")
 	listed(t, ch, "a")
 	p.Cut()
 	began := time.Now()
 	listed(t, ch)
-	require.Less(t, time.Since(began), 2*memberTTL)
-	leave := join(t, s, "set", "a")
+	require.Less(t, time.Since(began), 10*memberTTL)
+	leave := join(t, heir, "set", "a")
 	listed(t, ch, "a")
 	p.Heal()
 	require.Eventually(t, func() bool { return log.Count("another process took the member's id") == 1 }, patience, time.Millisecond)
@@ -77,6 +84,7 @@ func TestMembersLeaveWithTheStore(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
 	leaving, s := open(t, server.Addrs(), Options{MemberTTL: time.Hour}), open(t, server.Addrs(), Options{MemberTTL: time.Hour})
+	leaving.holder.farewell = patience
 	join(t, leaving, "set", "a")
 	ch := members(t, s, "set")
 	listed(t, ch, "a")
@@ -115,7 +123,7 @@ func TestTheCostOfIdleProcesses(t *testing.T) {
 	t.Parallel()
 	server := realstore.Redis(t, nil)
 	c := raw(t, server.Addr())
-	const processes, seconds, ttl = 100, 9, 9
+	const processes, ttl = 100, 9
 	for i := range processes {
 		s := open(t, server.Addrs(), Options{MemberTTL: ttl * time.Second})
 		join(t, s, "agents", fmt.Sprint(i))
@@ -129,17 +137,19 @@ func TestTheCostOfIdleProcesses(t *testing.T) {
 		}
 		return n
 	}
-	before := count()
-	time.Sleep(seconds * time.Second)
+	began, before := time.Now(), count()
+	time.Sleep(ttl * time.Second)
+	require.Eventually(t, func() bool { return calls(t, c, "evalsha")-before["evalsha"] >= 2*processes }, patience, 100*time.Millisecond, "refreshes")
 	after := count()
+	took := time.Since(began).Seconds()
 	diff := map[string]int{}
 	for command := range after {
 		diff[command] = after[command] - before[command]
 	}
-	t.Logf("%d idle processes with a member (TTL %d s) and a watched document each, in %d s: %v", processes, ttl, seconds, diff)
-	require.LessOrEqual(t, diff["evalsha"], 4*processes, "refreshes")
-	require.GreaterOrEqual(t, diff["evalsha"], 2*processes, "refreshes")
-	require.LessOrEqual(t, diff["ping"], 3*processes)
-	require.LessOrEqual(t, diff["hmget"], processes/2, "polls of a minute")
+	t.Logf("%d idle processes with a member (TTL %d s) and a watched document each, in %.1f s: %v", processes, ttl, took, diff)
+	once := func(seconds float64) int { return int(processes * (took/seconds + 1)) } // in so many, and one under way
+	require.LessOrEqual(t, diff["evalsha"], once(ttl/3*0.8), "refreshes, spread by a fifth")
+	require.LessOrEqual(t, diff["ping"], once(silence.Seconds()))
+	require.LessOrEqual(t, diff["hmget"], int(processes*took/60)+processes/2, "polls of a minute")
 	require.Zero(t, diff["eval"]+diff["hset"]+diff["publish"]+diff["subscribe"], "heartbeats write no document and no record")
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long anything may take that must happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // raw is a client of one node that sends what the driver would not.
 func raw(t *testing.T, addr string) *goredis.Client {
