@@ -33,6 +33,7 @@ var mayImport = []struct{ from, to, reason string }{
 	{"consume", "filter", "the engine carries out what the pure start rule and facts decide"},
 	{"consume", "internal/remoting", "the engine pulls, locks and commits by the wire protocol"},
 	{"replicate", "internal/remoting", "the hot path of the pipes"},
+	{"replicate", "internal/parting", "the simulation plays where copying goes on"},
 	{"replicate", "internal/history", "those who copy a unit's queues and those who consume them agree on incarnations"},
 	{"replicate", "metastore/lease", "processes share the pipes, and one whose lease ended must not send"},
 	{"embedmq", "internal/remoting", "one codec for both sides"},

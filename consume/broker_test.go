@@ -119,7 +119,7 @@ func TestOneBrokerHangs(t *testing.T) {
 	const hung = "broker-b"
 	f := start(t, 2, &embedmq.Options{Brokers: []string{broker, hung}})
 	away := []remoting.Queue{{Topic: topic, Broker: hung}, {Topic: topic, Broker: hung, ID: 1}}
-	m := f.join(func(m *member) { m.lim.call = time.Second }, failing(1))
+	m := f.join(func(m *member) { m.lim.call = 3 * time.Second }, failing(1))
 	m.opens(6)
 	f.send("beijing", 10, home(0), home(1), away[0], away[1])
 	f.exact()

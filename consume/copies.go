@@ -112,3 +112,19 @@ func (e *Engine) originOf(ctx context.Context, q remoting.Queue, offset int64) (
 	}
 	return msha.ParseOrigin(res.Messages[0].Properties[msha.PropertyOrigin])
 }
+
+// endOf is where an origin queue ends in the copies before a place, as far as it is there: all of an incarnation is, once there are copies of a later one.
+func (e *Engine) endOf(h *held, q msha.OriginQueue, at int64) (end int64, err error) {
+	low, err := e.cfg.Cluster.MinOffset(h.ctx, h.queue)
+	if err != nil || at <= low {
+		return 0, err
+	}
+	last, _, ok, err := e.highest(h.ctx, h.queue, low, at)
+	switch {
+	case err != nil || !ok || last.Incarnation < q.Incarnation:
+		return 0, err
+	case last.Incarnation > q.Incarnation:
+		return math.MaxInt64, nil
+	}
+	return last.Offset + 1, nil
+}

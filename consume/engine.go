@@ -77,6 +77,7 @@ type Engine struct {
 	table     *msha.Table
 	tasks     map[string]string // switch ids of fenced sets
 	acked     map[string]uint64 // by broker: highest version acknowledged in its log
+	lastAck   uint64            // the highest of them there ever was
 	stats     Stats
 }
 
@@ -139,6 +140,12 @@ func (e *Engine) Start() error {
 		e.wg.Wait()
 		return err
 	}
+	// Before a queue is opened: with none known, where a new group begins would be said of the first incarnation only, and it would begin
+	// the later ones, which it finds out about a moment later, at their beginning.
+	in, _ := e.cfg.Incarnations()
+	e.mu.Lock()
+	e.in = in
+	e.mu.Unlock()
 	for range e.set.goroutines {
 		e.wg.Go(e.work)
 	}

@@ -43,13 +43,16 @@ func (e *Engine) fail(it *item, level int) {
 		return
 	}
 	sent := e.sendRetry(e.ctx, it, open.Number, attempt, delayLevel(level, attempt))
-	next := filter.SentOf(open)
-	if sent != nil { // it may be stored all the same; then its number is closed and it is refused
+	var next filter.Record
+	if sent == nil { // if its broker goes away now, it may lose the copy: then Void ends the number, unless this is stored all the same
+		_, sent = e.appendLog(e.ctx, broker, filter.SentOf(open))
+		next = filter.VoidOf(open)
+	} else { // it may be stored all the same; then its number is closed and it is refused
 		e.cfg.Logger.Warn("retry copy not sent, message stays with its unit", "id", it.id(), "error", sent)
 		next = filter.CloseOf(open)
 		pause(e.ctx, min(time.Duration(attempt)*retryInterval, lastBackoff))
 	}
-	if e.insist(e.ctx, broker, next) != nil {
+	if sent != nil && e.insist(e.ctx, broker, filter.NotSent(next, it.meta.Retry)...) != nil {
 		e.abandon(it)
 		return
 	}

@@ -57,7 +57,7 @@ func TestRetryPathFaults(t *testing.T) {
 func TestRetryCopyStoredAnswerLost(t *testing.T) {
 	f := start(t, 1, nil)
 	injected := f.Inject(embedmq.Fault{Code: remoting.ReqSendMessageV2, Match: sendsTo(retryTopic), StoredButTimedOut: true, Drop: true, Times: 4})
-	m := f.join(func(m *member) { m.lim.call = 500 * time.Millisecond }, failing(1), doing(func(_ context.Context, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
+	m := f.join(func(m *member) { m.lim.call = 3 * time.Second }, failing(1), doing(func(_ context.Context, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if len(f.journal.of(msg.GetKeys())) == 1 {
 			return consumer.ConsumeRetryLater, nil
 		}
@@ -77,7 +77,7 @@ func TestClosedCopyComesFirst(t *testing.T) {
 	f := start(t, 1, nil)
 	gate := newBlocker(f)
 	f.Inject(embedmq.Fault{Code: remoting.ReqSendMessageV2, Match: sendsTo(retryTopic), StoredButTimedOut: true, Drop: true, Times: 1})
-	f.join(func(m *member) { m.lim.call = 300 * time.Millisecond }, doing(func(ctx context.Context, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
+	f.join(func(m *member) { m.lim.call = 3 * time.Second }, doing(func(ctx context.Context, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if len(f.journal.of(msg.GetKeys())) == 1 {
 			return consumer.ConsumeRetryLater, nil
 		}
@@ -136,7 +136,7 @@ func TestOpenOfADeadProcess(t *testing.T) {
 	require.Equal(t, 3, f.count(filter.Void))
 }
 
-const lockExpiry = 3 * time.Second
+const lockExpiry = 6 * time.Second
 
 // brief lets an engine wait for dead ones no longer than a test can.
 func brief(m *member) { m.lim.trust, m.lim.margin = lockExpiry-time.Second, time.Second }

@@ -128,30 +128,32 @@ func (e *Engine) acknowledge(ctx context.Context, version uint64) (ends map[stri
 		ends[broker] = end
 		e.mu.Lock()
 		e.acked[broker] = max(e.acked[broker], version)
+		e.lastAck = max(e.lastAck, version)
 		e.mu.Unlock()
 	}
 	return ends, nil
 }
 
-// acknowledgeReturned repeats the last Ack for brokers that were away when it was written.
+// acknowledgeReturned repeats the last Ack for brokers that were away when it was written, or have lost it.
 func (e *Engine) acknowledgeReturned(ctx context.Context) error {
 	brokers, err := e.cfg.Cluster.Brokers(ctx)
 	if err != nil {
 		return err
 	}
 	e.mu.Lock()
-	var version uint64
-	for _, v := range e.acked {
-		version = max(version, v)
-	}
+	version := e.lastAck
 	missing := false
 	for broker := range brokers {
 		missing = missing || e.acked[broker] < version
 	}
 	e.mu.Unlock()
-	if missing {
-		_, err = e.acknowledge(ctx, version)
+	if !missing {
+		return nil
 	}
+	if failed, err := e.publishFacts(ctx, false); err != nil || len(failed) > 0 { // facts come before it in each log
+		return errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
+	}
+	_, err = e.acknowledge(ctx, version)
 	return err
 }
 

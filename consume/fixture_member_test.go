@@ -97,7 +97,7 @@ func (m *member) leave() {
 		return
 	}
 	m.gone = true
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.f.ctx), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.f.ctx), time.Minute)
 	defer cancel()
 	require.NoError(m.f, m.Close(ctx), m.name)
 }
@@ -200,11 +200,13 @@ func (b *blocker) release() {
 
 // handler waits for the release, or the end of its process.
 func (b *blocker) handler() func(*member) {
-	return doing(func(ctx context.Context, _ *primitive.MessageExt) (consumer.ConsumeResult, error) {
-		select {
-		case <-b.open:
-		case <-ctx.Done():
-		}
-		return consumer.ConsumeSuccess, ctx.Err()
-	})
+	return doing(func(ctx context.Context, _ *primitive.MessageExt) (consumer.ConsumeResult, error) { return b.wait(ctx) })
+}
+
+func (b *blocker) wait(ctx context.Context) (consumer.ConsumeResult, error) {
+	select {
+	case <-b.open:
+	case <-ctx.Done():
+	}
+	return consumer.ConsumeSuccess, ctx.Err()
 }

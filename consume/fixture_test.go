@@ -60,7 +60,7 @@ func start(t *testing.T, queues int, o *embedmq.Options) *fixture {
 	t.Cleanup(c.Close)
 	f := &fixture{T: t, Cluster: c, journal: &journal{}, out: &output{}}
 	var cancel context.CancelFunc
-	f.ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+	f.ctx, cancel = context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	client := remoting.NewClient(&remoting.Options{Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(client.Close)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/go-msha/msha"
-	"github.com/go-msha/msha/filter"
 )
 
 // errRaised begins the opening of a queue anew.
@@ -60,18 +59,7 @@ func (e *Engine) carry(ctx context.Context, h *held) error {
 		return err
 	}
 	e.mu.Lock()
-	home := e.homeOrigin(h.queue)
-	var closes []filter.Record
-	for _, now := range e.in.Split(home, h.first, h.last.QueueOffset+1) {
-		for _, was := range h.in.Split(home, now.From, now.To) {
-			if was.Queue == now.Queue {
-				continue
-			}
-			o := filter.Range(was.From, was.To)
-			e.tracker.Carry(was.Queue, now.Queue, o)
-			closes = append(closes, e.tracker.Closes(was.Queue, o)...)
-		}
-	}
+	closes := e.tracker.CarryOver(e.homeOrigin(h.queue), h.in, e.in, h.first, h.last.QueueOffset+1)
 	e.mu.Unlock()
 	if len(closes) == 0 {
 		return nil

@@ -201,20 +201,9 @@ func (e *Engine) openQueue(h *held) error {
 	switch {
 	case h.home == "" || h.dropped:
 	case h.unit == "":
-		for _, part := range h.in.All(origin) {
-			e.tracker.Acquire(h.local, part.Queue, min(max(start, part.From), part.To))
-		}
-	case origin.Topic != "":
-		for q := origin; q.Incarnation > 0; { // of the older ones only the facts tell how far they were pulled
-			q.Incarnation--
-			if pulled := e.tracker.Facts().Next(q); pulled > 0 {
-				e.tracker.Acquire(h.local, q, pulled)
-			}
-		}
-		// The copy before the position may be of a batch that a replaced replicator had on its way, and stored behind later ones.
-		e.tracker.Acquire(h.local, origin, max(next, e.tracker.Facts().Next(origin)))
+		e.tracker.AcquireHome(h.local, origin, h.in, start)
 	default:
-		e.tracker.Acquire(h.local, origin, next)
+		e.tracker.AcquireReplica(h.local, origin, next)
 	}
 	e.unpark()
 	e.cfg.Logger.Debug("queue acquired", "queue", h.queue.String(), "offset", start)
@@ -323,7 +312,7 @@ func (e *Engine) releaseAt(ctx context.Context, broker string, hs []*held) error
 		if e.queues[h.queue] == h {
 			delete(e.queues, h.queue)
 			e.tracker.Drop(h.local)
-			e.left[h.queue] = leftover{h.last, h.committed, h.in.Newest(e.homeOrigin(h.queue)), h.lost}
+			e.left[h.queue] = e.leftover(h)
 		}
 	}
 	e.poke(e.notify)

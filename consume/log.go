@@ -16,7 +16,11 @@ import (
 type logReader struct {
 	queue remoting.Queue
 	own   bool
-	next  int64 // under the engine's lock: everything below is applied
+
+	// Under the engine's lock:
+	next    int64             // everything below is applied
+	last    *remoting.Message // read last, body dropped
+	suspect bool              // the broker was away: it may have lost what was read, and stored other records in its place
 }
 
 // openLogs creates the fact log where a broker has none and starts a reader for each log that has none yet. It returns once every
@@ -107,8 +111,9 @@ func (e *Engine) follow(q remoting.Queue, own bool) {
 func (e *Engine) followLog(l *logReader) {
 	backoff, failing := retryInterval, false
 	for e.ctx.Err() == nil {
-		res, err := e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.next, Max: 256, Suspend: longPoll})
+		res, err := e.readOnLog(l, failing)
 		if err != nil {
+			e.suspectLog(l)
 			if !failing && e.ctx.Err() == nil {
 				e.cfg.Logger.Warn("fact log cannot be read, trying again", "log", l.queue.String(), "error", err)
 			}
@@ -127,14 +132,77 @@ func (e *Engine) followLog(l *logReader) {
 	}
 }
 
+func (e *Engine) readOnLog(l *logReader, failing bool) (*remoting.PullResult, error) {
+	if failing {
+		if err := e.verifyLog(l); err != nil {
+			return nil, err
+		}
+	}
+	return e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.next, Max: 256, Suspend: longPoll})
+}
+
+// suspectLog has nobody rely on a log as read until it is verified.
+func (e *Engine) suspectLog(l *logReader) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.suspect = true
+}
+
+// doubtful tells whether the log of a broker may have lost its tail: an offset must not be committed without the facts that it rests on. The lock is held.
+func (e *Engine) doubtful(broker string) bool {
+	for _, l := range e.logs {
+		if l.own && l.suspect && l.queue.Broker == broker {
+			return true
+		}
+	}
+	return false
+}
+
+// verifyLog looks, after an interruption, whether the record read last is still where it was:
+//
+//	the broker loses the tail of the log, which was read up to offset 100 → others write new records from offset 95 on, more than were lost → this
+//	process, which reads on at offset 100, would never see the first of them
+func (e *Engine) verifyLog(l *logReader) error {
+	there := true
+	if l.last != nil {
+		res, err := e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.last.QueueOffset, Max: 1})
+		if err != nil {
+			return err
+		}
+		there = res.MinOffset > l.last.QueueOffset || len(res.Messages) > 0 && sameStored(res.Messages[0], l.last)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.suspect = false
+	if !there {
+		e.logLost(l)
+	}
+	e.broadcast()
+	return nil
+}
+
+// logLost reads a log that has lost its tail from its beginning: to apply a record again changes nothing. What this process has written there is
+// written again, as far as it knows; the lock is held.
+func (e *Engine) logLost(l *logReader) {
+	e.cfg.Logger.Error("fact log lost its tail: facts that were acknowledged are gone, it is read anew", "log", l.queue.String(), "read", l.next)
+	l.next, l.last = 0, nil
+	if l.own {
+		e.tracker.Remember(l.queue.Broker)
+		delete(e.acked, l.queue.Broker) // see acknowledgeReturned
+		e.poke(e.notify)
+	}
+}
+
 func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if res.NextOffset < l.next {
-		e.cfg.Logger.Error("fact log lost its tail: facts that were acknowledged are gone", "log", l.queue.String(), "read", l.next, "end", res.NextOffset)
+		e.logLost(l)
+		return
 	}
 	closed := false
 	for _, m := range res.Messages {
+		l.last = &remoting.Message{QueueOffset: m.QueueOffset, StoreTimestamp: m.StoreTimestamp, BodyCRC: m.BodyCRC}
 		records, err := filter.DecodeLog(m.Body, m.QueueOffset)
 		if err != nil {
 			e.cfg.Logger.Error("fact cannot be read", "log", l.queue.String(), "offset", m.QueueOffset, "error", err)
@@ -163,7 +231,7 @@ func (e *Engine) readTo(ctx context.Context, ends map[string]int64) error {
 	return e.await(ctx, func() bool {
 		reached := 0
 		for _, l := range e.logs {
-			if end, asked := ends[l.queue.Broker]; asked && l.own && l.next >= end {
+			if end, asked := ends[l.queue.Broker]; asked && l.own && !l.suspect && l.next >= end {
 				reached++
 			}
 		}

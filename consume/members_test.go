@@ -87,7 +87,7 @@ func TestQueueMovesAfterItsHandlers(t *testing.T) {
 	f.eventually("handlers run", func() bool { return f.journal.running() == 10 })
 	b := f.join(gate.handler())
 	f.eventually("a gives one up", func() bool { return len(a.opened()) < 3 })
-	f.eventually("b is told that it is busy", func() bool { return b.freshes.Load() == 1 })
+	f.eventually("b is told that it is busy", func() bool { return b.freshes.Load() > 0 })
 	require.NotContains(t, b.opened(), "SMS/broker-a/0")
 	require.NotContains(t, b.opened(), "SMS/broker-a/1")
 	f.send("beijing", 10, home(0), home(1))

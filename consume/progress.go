@@ -81,7 +81,7 @@ func (e *Engine) publishFacts(ctx context.Context, commit bool) (failed map[stri
 	}
 	commits := map[string]map[remoting.Queue]int64{}
 	for q, h := range e.queues {
-		if off := h.committable(); commit && h.mayCommit() && off != h.committed {
+		if off := h.committable(); commit && h.mayCommit() && off != h.committed && !e.doubtful(q.Broker) {
 			if commits[q.Broker] == nil {
 				commits[q.Broker] = map[remoting.Queue]int64{}
 			}

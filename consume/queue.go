@@ -3,7 +3,6 @@ package consume
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +27,7 @@ type held struct {
 
 	// Under the engine's lock:
 	in         *msha.Incarnations // of home queues, as this generation knows them
+	suspect    bool               // its broker may have lost its tail: it was away since the last pull
 	lost       bool               // its broker lost its tail
 	open       bool               // acquired completely: offsets may be committed
 	nowhere    bool               // that its messages wait for where the group begins was reported
@@ -55,10 +55,18 @@ type held struct {
 
 // leftover is what is remembered of a generation.
 type leftover struct {
-	last        *remoting.Message
-	committed   int64
-	incarnation int64 // the newest one of a home queue
-	lost        bool  // its broker lost its tail
+	last      *remoting.Message
+	committed int64
+	queue     msha.OriginQueue // with the incarnation of the last message; of a home queue
+	lost      bool             // its broker lost its tail
+}
+
+func (e *Engine) leftover(h *held) leftover {
+	l := leftover{last: h.last, committed: h.committed, lost: h.lost}
+	if h.last != nil {
+		l.queue = h.in.At(e.homeOrigin(h.queue), h.last.QueueOffset)
+	}
+	return l
 }
 
 func (e *Engine) newHeld(q remoting.Queue, t topicOf, trustUntil time.Time) *held {
@@ -133,14 +141,19 @@ func (e *Engine) hold(h *held) {
 	wg.Wait()
 }
 
-// pullLoop reads an opened queue in order until it is given up or cannot be read.
+// pullLoop reads an opened queue in order until it is given up or cannot be read. All its pulls use one connection, so that it notices what
+// happened while none was under way:
+//
+//	handlers are slow, so nothing is pulled → the broker restarts without its tail, others store messages under the same offsets → the next pull
+//	would succeed, behind them
 func (e *Engine) pullLoop(h *held) {
-	backoff, suspect := retryInterval, time.Time{}
+	backoff, suspect, broker := retryInterval, time.Time{}, e.cfg.Cluster.Pin()
 	for e.until(h, h.room, func() bool { return h.asked != notAsked || int64(h.window.Len()) < e.set.threshold }) {
-		err := e.readOn(h, !suspect.IsZero())
+		err := e.readOn(h, broker, !suspect.IsZero())
 		switch {
 		case err == nil:
 			backoff, suspect = retryInterval, time.Time{}
+			e.doubt(h, false)
 		case h.ctx.Err() != nil:
 			return
 		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > e.limits.settle:
@@ -153,17 +166,26 @@ func (e *Engine) pullLoop(h *held) {
 		default:
 			if suspect.IsZero() {
 				suspect = time.Now()
+				e.doubt(h, true)
 			}
 			e.interrupted(h, "pull failed", err)
 			pause(h.ctx, backoff)
 			backoff = min(2*backoff, lastBackoff)
 			e.cfg.Cluster.Forget()
+			broker = e.cfg.Cluster.Pin()
 		}
 	}
 }
 
+// doubt notes whether a queue's broker may have lost its tail.
+func (e *Engine) doubt(h *held, suspect bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h.suspect = suspect
+}
+
 // readOn pulls once, or carries out a reset.
-func (e *Engine) readOn(h *held, suspect bool) error {
+func (e *Engine) readOn(h *held, broker *remoting.Cluster, suspect bool) error {
 	if to, ok := e.wished(h); ok {
 		return e.carryOut(h, to)
 	}
@@ -171,7 +193,7 @@ func (e *Engine) readOn(h *held, suspect bool) error {
 	if h.sub != nil {
 		req = h.sub.filter(req)
 	}
-	res, err := e.cfg.Cluster.Pull(h.ctx, req)
+	res, err := broker.Pull(h.ctx, req)
 	if err == nil && suspect {
 		if err = e.filtered(h); err == nil {
 			err = e.sameQueue(h.ctx, h)
@@ -214,11 +236,15 @@ func (e *Engine) sameQueue(ctx context.Context, h *held) error {
 	if len(res.Messages) == 0 {
 		return msha.Errorf("consume.pull", h.queue.String(), hintLostTail, "%w: nothing at offset %d, which was read", msha.ErrGap, h.last.QueueOffset)
 	}
-	if m := res.Messages[0]; m.QueueOffset != h.last.QueueOffset || m.StoreTimestamp != h.last.StoreTimestamp || m.BodyCRC != h.last.BodyCRC {
+	if !sameStored(res.Messages[0], h.last) {
 		return msha.Errorf("consume.pull", h.queue.String(), hintLostTail,
 			"%w: another message at offset %d: %w", msha.ErrGap, h.last.QueueOffset, errReused)
 	}
 	return nil
+}
+
+func sameStored(a, b *remoting.Message) bool {
+	return a.QueueOffset == b.QueueOffset && a.StoreTimestamp == b.StoreTimestamp && a.BodyCRC == b.BodyCRC
 }
 
 // sameAsLeft makes the check of sameQueue when this process takes a queue again that it had given up, as it does when the broker was away
@@ -227,7 +253,13 @@ func (e *Engine) sameAsLeft(h *held, start int64) error {
 	e.mu.Lock()
 	before, ok := e.left[h.queue]
 	e.mu.Unlock()
-	if !ok || before.committed != start || before.incarnation != h.in.Newest(e.homeOrigin(h.queue)) {
+	if !ok || before.committed != start || before.last == nil {
+		return nil
+	}
+	if h.home == "" || h.unit != "" { // its messages carry their identities
+		return nil
+	}
+	if _, used := h.in.After(msha.Origin{OriginQueue: before.queue, Offset: before.last.QueueOffset}); used {
 		return nil
 	}
 	h.last = before.last
@@ -270,14 +302,7 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 	switch {
 	case h.home == "": // the facts of retry copies are their messages' own
 	case h.unit == "":
-		for _, part := range h.in.Split(e.homeOrigin(h.queue), h.next, res.NextOffset) {
-			n := slices.IndexFunc(metas, func(m filter.Message) bool { return m.Origin.Offset >= part.To })
-			if n < 0 {
-				n = len(metas)
-			}
-			e.tracker.Pulled(h.local, part.Queue, metas[:n], part.To)
-			metas = metas[n:]
-		}
+		e.tracker.PulledHome(h.local, e.homeOrigin(h.queue), h.in, metas, h.next, res.NextOffset)
 	default:
 		e.tracker.Pulled(h.local, msha.OriginQueue{}, metas, 0)
 		if len(metas) > 0 && !h.originSeen { // what lies before the first wanted message can be looked for only now

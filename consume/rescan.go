@@ -123,8 +123,18 @@ func nextPending(pending filter.Offsets, from int64) int64 {
 }
 
 // swept ends a sweep that came to the end of the queue. All that was pulled was read then, so what was not found was filtered out by
-// the group's subscription; unless the queue ends before the pull position.
+// the group's subscription; unless the queue ends before the pull position. A replica queue may hold less than was pulled from it:
+//
+//	messages of which copies were read wait for their turn → the broker loses its tail, and the process takes the queue again → they are pending,
+//	and not there → a replicator copies them once more
 func (e *Engine) swept(h *held, q msha.OriginQueue, covered, end, at int64) error {
+	if h.unit != "" {
+		there, err := e.endOf(h, q, at)
+		if err != nil {
+			return err
+		}
+		end = min(end, there)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if at < h.next && !h.dropped {

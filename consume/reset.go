@@ -83,8 +83,9 @@ func (e *Engine) wished(h *held) (to int64, ok bool) {
 	return h.asked, h.asked != notAsked
 }
 
-// mayCommit is false while a reset waits: what the operator has committed stays, for the next holder should this process die. The lock is held.
-func (h *held) mayCommit() bool { return h.open && h.asked == notAsked }
+// mayCommit is false while a reset waits: what the operator has committed stays, for the next holder should this process die. Nor while the
+// broker may have lost what was read, or has: an offset that it uses again must not count as read. The lock is held.
+func (h *held) mayCommit() bool { return h.open && h.asked == notAsked && !h.suspect && !h.lost }
 
 const (
 	hintReplay = "a replay is an operation of its own: POST /replay of the manager"
@@ -196,27 +197,12 @@ func (e *Engine) between(h *held, from, to int64) ([]msha.Incarnation, error) {
 	return parts, nil
 }
 
-// readUpTo is how far the facts say that a queue was read, in its own offsets; the lock is held. Facts precede commits, so an offset that
-// was committed beyond is not this group's own.
-//
-// Of a home queue with a new incarnation nothing is known before some of that was read: an offset from before the broker lost its tail may
-// be beyond what was read since, and what is stored below it now was read by nobody.
+// readUpTo is how far the facts say that a queue was read, in its own offsets; the lock is held.
 func (e *Engine) readUpTo(h *held) (read int64, known bool) {
-	facts := e.tracker.Facts()
 	if h.home == "" || h.unit != "" {
-		return facts.Read(h.local)
+		return e.tracker.Facts().Read(h.local)
 	}
-	home := e.homeOrigin(h.queue)
-	newest := home
-	newest.Incarnation = h.in.Newest(home)
-	read, known = facts.Baseline(home)
-	if newest.Incarnation > 0 && facts.Next(newest) == 0 {
-		return 0, false
-	}
-	for ; newest.Incarnation >= 0; newest.Incarnation-- {
-		read = max(read, facts.Next(newest))
-	}
-	return read, known
+	return e.tracker.Facts().ReadUpTo(e.homeOrigin(h.queue), h.in)
 }
 
 // foreign tells whether somebody else has committed an offset, and where the group itself had come to. What lies between is skipped, as

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -224,6 +225,15 @@ func TestCarryForgetsRetries(t *testing.T) {
 	f.exact()
 }
 
+// tardy engines take a while to look at the incarnations for the first time; queues may be opened meanwhile.
+func tardy(m *member) {
+	known, first := m.cfg.Incarnations, sync.OnceFunc(func() { time.Sleep(300 * time.Millisecond) })
+	m.cfg.Incarnations = func() (*msha.Incarnations, <-chan struct{}) {
+		first()
+		return known()
+	}
+}
+
 // A group that is managed for the first time after an incarnation was raised begins at its committed offset.
 func TestNewGroupAfterARaise(t *testing.T) {
 	for name, committed := range map[string]bool{"plain client before": true, "from last": false} {
@@ -235,7 +245,7 @@ func TestNewGroupAfterARaise(t *testing.T) {
 			if committed {
 				f.commit(home(0), 20)
 			}
-			f.join(l.known, from(consumer.ConsumeFromLastOffset)).opens(2)
+			f.join(l.known, tardy, from(consumer.ConsumeFromLastOffset)).opens(2)
 			f.send("beijing", 3, home(0))
 			f.eventually("processed", func() bool { return f.journal.succeeded() >= 3 })
 			rest()
@@ -306,11 +316,15 @@ func TestOrderedLateBatchAndFullBuffer(t *testing.T) {
 func TestRetryCopyInAnOrderedGroup(t *testing.T) {
 	for name, first := range map[string]consumer.ConsumeResult{"commit": consumer.Commit, "suspend": consumer.SuspendCurrentQueueAMoment} {
 		t.Run(name, func(t *testing.T) {
-			f := start(t, 1, &embedmq.Options{DelayLevels: slices.Repeat([]time.Duration{300 * time.Millisecond}, 18)})
+			f := start(t, 1, nil)
+			hold := f.Inject(embedmq.Fault{Code: remoting.ReqPullMessage, Error: remoting.RespSystemBusy, Match: func(cmd *remoting.Command) bool {
+				return cmd.Ext["topic"] == retryTopic && cmd.Ext["consumerGroup"] == group
+			}})
 			m := f.join(failing(1))
 			f.send("beijing", 1, home(0))
 			f.eventually("failed", func() bool { return f.count(filter.Sent) == 1 })
 			m.leave()
+			hold.Remove()
 			var runs atomic.Int32
 			m = f.join(ordered, doing(func(context.Context, *primitive.MessageExt) (consumer.ConsumeResult, error) {
 				if runs.Add(1) == 1 {

@@ -52,11 +52,19 @@ func (e *Engine) startOffset(ctx context.Context, h *held) (start, wish int64, e
 	if err != nil {
 		return 0, notAsked, err
 	}
-	if read, foreign := e.foreign(h, committed); foreign && start == committed {
-		start, err = e.withinQueue(ctx, h, read)
-		return start, committed, err
+	if _, foreign := e.foreign(h, committed); !foreign || start != committed {
+		return start, notAsked, nil
 	}
-	return start, notAsked, nil
+	// Facts precede commits, so the log has to be read behind this one: a holder that was passed over may have published just now.
+	if err := e.readLog(ctx, h.queue.Broker); err != nil {
+		return 0, notAsked, err
+	}
+	read, foreign := e.foreign(h, committed)
+	if !foreign {
+		return start, notAsked, nil
+	}
+	start, err = e.withinQueue(ctx, h, read)
+	return start, committed, err
 }
 
 // beginsAnew tells whether a queue's broker lost its tail: what the group has committed in a retry queue says nothing any more then.
@@ -101,7 +109,11 @@ func (e *Engine) withinQueue(ctx context.Context, h *held, off int64) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	if off > high && e.forgotten(h, high) {
+	switch {
+	case off <= high:
+	case h.home == "": // numbers tell which copies are live
+		return low, nil
+	case h.unit != "", e.forgotten(h, high): // identities tell what is done
 		return high, nil
 	}
 	if off > high {

@@ -163,6 +163,17 @@ func CloseOf(open Record) Record { return follow(open, Close) }
 // VoidOf ends an Open whose writer seems to have died before its copy was stored.
 func VoidOf(open Record) Record { return follow(open, Void) }
 
+// NotSent is what is written of a retry copy that may not be stored: the end of its number, and of the number of the copy that failed, if it was one.
+// That is about to be acknowledged; should the log lose the new Open, nothing else would end the old one.
+func NotSent(end Record, failed string) []Record {
+	if failed == "" {
+		return []Record{end}
+	}
+	old := end
+	old.Kind, old.Number = Close, failed
+	return []Record{end, old}
+}
+
 func follow(open Record, kind Kind) Record {
 	open.Kind, open.MsgID, open.UniqKey, open.Attempt, open.LogOffset = kind, "", "", 0, 0
 	return open

@@ -157,7 +157,7 @@ func (t *Tracker) Fail(m Message, k Key, attempt int, msgID, uniqKey string) Rec
 		Kind: Open, Group: t.group, Set: k.Set, Term: k.Term, Queue: m.Origin.OriginQueue, Offset: m.Origin.Offset,
 		Number: t.writer + "-" + strconv.FormatUint(t.numbers, 10), Attempt: attempt, Writer: t.writer, Client: t.client, MsgID: msgID, UniqKey: uniqKey,
 	}
-	t.waiting[m.Origin] = r.Number
+	t.waiting[m.Origin] = r
 	return r
 }
 

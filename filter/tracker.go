@@ -20,7 +20,7 @@ type Tracker struct {
 	open     []handover             // those that are open
 	caughtUp uint64                 // the log was read to its end after this table version was applied
 	numbers  uint64                 // of this process's Opens
-	waiting  map[msha.Origin]string // failed here: its number, until the log was read up to what ended or sent it
+	waiting  map[msha.Origin]Record // failed here: its Open, until the log was read up to what ended or sent it
 	queues   map[msha.OriginQueue]*queueState
 	recent   *queueState // asked about last
 	locals   map[LocalQueue]*localState
@@ -48,7 +48,7 @@ func NewTracker(unit, group, client, writer string) *Tracker {
 	return &Tracker{
 		unit: unit, group: group, client: client, writer: writer, facts: f, mine: f.Group(group),
 		queues: map[msha.OriginQueue]*queueState{}, locals: map[LocalQueue]*localState{}, running: map[msha.Origin]flight{},
-		waiting: map[msha.Origin]string{}, dirty: map[string]map[termQueue]*Offsets{}, reported: map[msha.OriginQueue]int64{},
+		waiting: map[msha.Origin]Record{}, dirty: map[string]map[termQueue]*Offsets{}, reported: map[msha.OriginQueue]int64{},
 	}
 }
 
@@ -72,7 +72,7 @@ func (t *Tracker) Apply(log string, r Record) (closed bool) {
 	}
 	switch r.Kind {
 	case Sent, Close, Void:
-		if t.waiting[r.Origin()] == r.Number {
+		if t.waiting[r.Origin()].Number == r.Number {
 			delete(t.waiting, r.Origin())
 		}
 	}

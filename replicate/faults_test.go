@@ -15,7 +15,7 @@ import (
 	"github.com/go-msha/msha/metastore/memory"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()

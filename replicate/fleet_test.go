@@ -78,7 +78,7 @@ type fleet struct {
 }
 
 const (
-	fleetLease = 1500 * time.Millisecond
+	fleetLease = 3 * time.Second
 	fleetBatch = 8
 	// fleetShares are 2 brokers × 3 topics and the fact log, which was not created.
 	fleetShares = 6
@@ -115,6 +115,9 @@ func fleetOptions() *Options {
 		Logger: slog.New(slog.DiscardHandler),
 	}
 }
+
+// patient workers lose no lease on a slow machine, and who waited for the end of theirs would wait for too long.
+func patient(o *Options) { o.Lease = patience }
 
 // worker is one replicator in this process.
 type worker struct {

@@ -6,11 +6,9 @@ import (
 	"fmt"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/parting"
 	"github.com/go-msha/msha/internal/remoting"
 )
-
-// errChanged says that the origin queue does not hold what was copied from it.
-var errChanged = errors.New("what was copied is not there any more")
 
 // errRaised ends a session whose queue got another incarnation.
 var errRaised = errors.New("a new incarnation of the queue was raised")
@@ -37,8 +35,8 @@ func (s *session) renew(ctx context.Context, at standing, why error) (next int64
 	if err != nil {
 		return 0, err
 	}
-	from, reason := p.from, "the broker lost its tail"
-	if !p.common {
+	from, reason := p.From, "the broker lost its tail"
+	if !p.Common {
 		if s.opts.OnGap != Skip {
 			return 0, finalError{msha.Errorf("replicate.resume", s.from.String(),
 				"if its topic was recreated, or its broker came back empty, choose OnGap: Skip: all it holds now is then copied as a new incarnation",
@@ -60,133 +58,71 @@ func (s *session) renew(ctx context.Context, at standing, why error) (next int64
 	return from, nil
 }
 
-// part is where a replica queue and its origin queue part.
-type part struct {
-	from   int64 // offset behind the last copy whose original is still there, and not beyond one whose original is not
-	common bool  // there is such a copy
-	differ bool  // there is a copy whose original is not
-	least  int64 // the lowest offset of those
-}
-
-// parting searches, from the end on, for the place up to which copies have their originals: they are in the order of the origin. If the
-// place lies in a batch that a replaced process had on its way, behind copies that are further, it searches those.
-func (s *session) parting(ctx context.Context, at standing) (p part, err error) {
+// parting searches for the place where the replica queue and the origin queue part.
+func (s *session) parting(ctx context.Context, at standing) (parting.Part, error) {
 	first, err := s.remote.MinOffset(ctx, s.target)
 	if err != nil {
-		return p, err
+		return parting.Part{}, err
 	}
-	for end := s.end; ; {
-		last, err := s.lastKept(ctx, first, end, at, &p)
-		if err != nil {
-			return p, err
+	var kept *remoting.Message // judged last
+	judge := func(place, end int64) (*parting.Copy, error) {
+		c, m, err := s.judge(ctx, place, end, at)
+		if c != nil && c.Kept {
+			kept = m
 		}
-		if last == nil {
-			break
+		return c, err
+	}
+	return parting.Search(first, s.end, at.low, judge, func(int64) (int64, bool, error) {
+		before, err := beforeRun(ctx, s.remote, s.target, max(first, kept.QueueOffset-int64(s.opts.BatchMessages)), kept)
+		if err != nil || before == nil {
+			return 0, false, err
 		}
-		before, err := beforeRun(ctx, s.remote, s.target, max(first, last.QueueOffset-int64(s.opts.BatchMessages)), last)
-		if err != nil {
-			return p, err
-		}
-		if before == nil || !further(before, last) {
-			break
-		}
-		end = before.QueueOffset + 1
-	}
-	if p.differ {
-		p.from = min(p.from, p.least)
-	}
-	return p, nil
-}
-
-// lastKept is the last copy before end that has its original, if all before it have theirs and none behind it; nil if there is none.
-func (s *session) lastKept(ctx context.Context, first, end int64, at standing, p *part) (last *remoting.Message, err error) {
-	kept, parted := first-1, end // before the first copy; behind the last one
-	probe := func(place int64) error {
-		j, err := s.judge(ctx, place, parted, at)
-		if err != nil {
-			return err
-		}
-		p.note(j, at.low)
-		if j.kept {
-			kept, last = j.copy.QueueOffset, j.copy
-		} else {
-			parted = place
-		}
-		return nil
-	}
-	for step := int64(1); err == nil && last == nil && end-step >= first; step *= 2 {
-		err = probe(end - step)
-	}
-	for err == nil && parted-kept > 1 {
-		err = probe(kept + (parted-kept)/2)
-	}
-	return last, err
-}
-
-func (p *part) note(j judgement, low int64) {
-	if j.differs && (!p.differ || j.origin.Offset < p.least) {
-		p.differ, p.least = true, j.origin.Offset
-	}
-	if j.kept && j.origin.Offset >= low {
-		p.from, p.common = max(p.from, j.origin.Offset+1), true
-	}
+		return before.QueueOffset, further(before, kept), nil
+	})
 }
 
 // compare looks for the last copy before the position, where it is not the last in the replica queue.
 func (s *session) compare(ctx context.Context, at standing) error {
 	p, err := s.parting(ctx, at)
-	if err == nil && p.differ && p.from < at.next {
-		return fmt.Errorf("%w: the messages from offset %d on are not the ones that were copied", errChanged, p.from)
+	if err == nil && p.Differ && p.From < at.next {
+		return fmt.Errorf("%w: the messages from offset %d on are not the ones that were copied", parting.ErrChanged, p.From)
 	}
 	return err
-}
-
-// judgement is what one copy tells.
-type judgement struct {
-	copy    *remoting.Message // nil: there is none
-	origin  msha.Origin
-	kept    bool // the origin holds its original, or held it before its messages expired
-	differs bool // the origin holds something else, or nothing yet
 }
 
 // judgedPage is how many copies are read to find one whose offset was not used again: the first one, as a rule.
 const judgedPage = 8
 
 // judge finds the first copy from a place on whose offset was not used again since, and compares it. There may be none before end.
-func (s *session) judge(ctx context.Context, place, end int64, at standing) (j judgement, err error) {
+func (s *session) judge(ctx context.Context, place, end int64, at standing) (*parting.Copy, *remoting.Message, error) {
 	for place < end {
 		res, err := s.remote.Pull(ctx, remoting.PullRequest{Queue: s.target, Group: readerGroup, Offset: place, Max: judgedPage})
 		if err != nil {
-			return j, err
+			return nil, nil, err
 		}
 		if len(res.Messages) == 0 {
-			return j, errMoved
+			return nil, nil, errMoved
 		}
-		for _, c := range res.Messages {
-			o, err := msha.ParseOrigin(c.Properties[msha.PropertyOrigin])
+		for _, m := range res.Messages {
+			o, err := msha.ParseOrigin(m.Properties[msha.PropertyOrigin])
 			if err != nil || s.in.At(o.OriginQueue, o.Offset) != o.OriginQueue {
 				continue
 			}
-			j = judgement{copy: c, origin: o}
-			switch {
-			case c.QueueOffset >= end:
-				return judgement{}, nil
-			case o.Offset >= at.high:
-				j.differs = true
-				return j, nil
-			case o.Offset < at.low:
-				j.kept = true
-				return j, nil
+			if m.QueueOffset >= end {
+				return nil, nil, nil
 			}
-			original, err := messageAt(ctx, s.origin, s.source, o.Offset)
-			if err != nil {
-				return j, err
+			c := &parting.Copy{Place: m.QueueOffset, Origin: o}
+			if c.Against(at.low, at.high) {
+				original, err := messageAt(ctx, s.origin, s.source, o.Offset)
+				if err != nil {
+					return nil, nil, err
+				}
+				c.Kept = sameMessage(original, m)
+				c.Differs = !c.Kept
 			}
-			j.kept = sameMessage(original, c)
-			j.differs = !j.kept
-			return j, nil
+			return c, m, nil
 		}
 		place = res.NextOffset
 	}
-	return j, nil
+	return nil, nil, nil
 }

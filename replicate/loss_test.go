@@ -148,6 +148,20 @@ func TestALaggingTargetLearnsOfTheLoss(t *testing.T) {
 	require.Equal(t, append(ids[0][:25:25], ids[0][30:]...), ids[1])
 }
 
+// A person raises the incarnation of a queue to which nothing is added: what it holds is copied under its new numbers at once.
+func TestARaiseWhileNothingComes(t *testing.T) {
+	store := memory.New()
+	sites := startSites(t, store, "unit-1", "unit-2")
+	sites["unit-1"].createTopic(t, "SMS", 1)
+	sites["unit-1"].produce(t, "SMS", 20)
+	r, _ := run(t, "unit-1", store, &Options{})
+	syncTopic(t, r, "SMS")
+	_, raised, err := msha.Raise(context.Background(), store, 15, msha.Origin{OriginQueue: home, Offset: 17}, "")
+	require.NoError(t, err)
+	require.True(t, raised)
+	eventually(t, "copied anew", func() bool { return sites["unit-2"].end(t, replicaOf("unit-2")) == 25 })
+}
+
 func replicaOf(unit string) remoting.Queue {
 	return remoting.Queue{Topic: "SMS-from-unit-1", Broker: "broker-" + unit}
 }

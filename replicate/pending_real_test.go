@@ -49,14 +49,14 @@ func pendingOnReal(t *testing.T, version string) {
 		t.Logf("%s: %d delayed, %d half after %v", what, last.Delayed, last.Half, time.Since(start).Round(10*time.Millisecond))
 	}
 	settled("nothing", 0, 0)
-	sendDelayed(t, mq, q, 10, "5") // 1 min
+	sendDelayed(t, mq, q, 10, "18") // 2 h
 	settled("10 delayed", 10, 0)
 	halves := sendHalf(t, mq, q, 7)
 	settled("7 half", 10, 7)
 	endTransaction(t, c.Addr("one"), halves[1], remoting.SysTransCommit)
 	endTransaction(t, c.Addr("one"), halves[4], remoting.SysTransRollback)
 	settled("5 half", 10, 5)
-	sendDelayed(t, mq, q, 3, "1") // 1 s
+	sendDelayed(t, mq, q, 3, "3") // 10 s
 	settled("3 more", 13, 5)
 	settled("they are delivered", 10, 5)
 	if version == realmq.V5 {

@@ -87,10 +87,10 @@ func TestPendingDelayedAndHalfMessages(t *testing.T) {
 	want.Half = 5
 	require.Equal(t, want, pendingOf(t, r))
 
-	sendDelayed(t, s.mq, q, 2, "1")
+	sendDelayed(t, s.mq, q, 2, "3")
 	want.Delayed = 15
 	require.Equal(t, want, pendingOf(t, r))
-	eventually(t, "a second passes and two are delivered", func() bool { return pendingOf(t, r).Delayed == 13 })
+	eventually(t, "ten seconds pass and two are delivered", func() bool { return pendingOf(t, r).Delayed == 13 })
 	require.EqualValues(t, 3, s.end(t, q), "one committed, two delivered")
 	syncTopic(t, r, "SMS")
 	stop()

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/parting"
 	"github.com/go-msha/msha/internal/remoting"
 	"github.com/go-msha/msha/metastore/memory"
 )
@@ -55,9 +56,9 @@ func TestResume(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 7, next)
 	_, err = resume(from, nil, at(6, "k"), at(6, "other"), 5, 9)
-	require.ErrorIs(t, err, errChanged, "another message at the copied offset")
+	require.ErrorIs(t, err, parting.ErrChanged, "another message at the copied offset")
 	_, err = resume(from, nil, at(9, "k"), nil, 5, 9)
-	require.ErrorIs(t, err, errChanged, "copied beyond the origin's end")
+	require.ErrorIs(t, err, parting.ErrChanged, "copied beyond the origin's end")
 	raised := &msha.Incarnations{Queues: []msha.RaisedQueue{{Queue: from, Raised: []msha.Raised{{From: 6}}}}}
 	next, err = resume(from, raised, at(8, "k"), at(8, "other"), 5, 9)
 	require.NoError(t, err, "somebody else has found out")
@@ -73,7 +74,7 @@ func TestResume(t *testing.T) {
 	require.ErrorIs(t, err, msha.ErrInvalid, "of an incarnation that is not known")
 	_, err = resume(from, nil, at(2, "k"), nil, 5, 9)
 	require.ErrorIs(t, err, msha.ErrGap, "3 and 4 expired")
-	require.ErrorIs(t, err, errExpired)
+	require.ErrorIs(t, err, parting.ErrExpired)
 	next, err = resume(from, nil, at(4, "k"), nil, 5, 9)
 	require.NoError(t, err, "nothing is missing in between")
 	require.EqualValues(t, 5, next)

@@ -22,6 +22,7 @@ func (s *session) readAhead() int { return min(s.memory.share(), 4*s.opts.BatchB
 func (s *session) gather(ctx context.Context, b *backlog, ahead <-chan pulled, dropped <-chan struct{}) error {
 	maxMessages, maxBytes := s.limits.batch(s.opts.BatchMessages, min(s.opts.BatchBytes, s.readAhead()/2)) // while the batch is in flight, another one is read
 	var late <-chan time.Time
+	in, known := s.history.Known()
 	for !b.extend(s.copier, maxMessages, maxBytes) {
 		select {
 		case got := <-ahead:
@@ -30,6 +31,8 @@ func (s *session) gather(ctx context.Context, b *backlog, ahead <-chan pulled, d
 		default:
 		}
 		switch {
+		case in.Newest(s.from) != s.in.Newest(s.from):
+			return errRaised
 		case len(b.ms) == 0 && b.err != nil:
 			return b.err
 		case len(b.ms) > 0 && !b.more:
@@ -48,6 +51,8 @@ func (s *session) gather(ctx context.Context, b *backlog, ahead <-chan pulled, d
 			return ctx.Err()
 		case <-dropped:
 			return errReconnect
+		case <-known: // what is there may have to be copied under new numbers, whether more comes or not
+			in, known = s.history.Known()
 		}
 	}
 	return nil

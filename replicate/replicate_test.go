@@ -170,7 +170,7 @@ func run(t *testing.T, origin string, store msha.MetaStore, o *Options) (*Replic
 
 func syncTopic(t *testing.T, r *Replicator, topic string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	require.NoError(t, r.Sync(ctx, topic))
 }
@@ -251,7 +251,7 @@ func TestExpiredBeforeCopiedStopsTheQueue(t *testing.T) {
 	require.NoError(t, s.RaiseMinOffset(remoting.Queue{Topic: "SMS", Broker: "broker-unit-1"}, 15))
 
 	r, stop = run(t, "unit-1", store, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := r.Sync(ctx, "SMS")
 	require.ErrorIs(t, err, msha.ErrGap)

@@ -3,7 +3,6 @@ package replicate
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,7 +64,7 @@ func TestOnlyLostCopiesAreLeft(t *testing.T) {
 			require.NoError(t, err)
 			origin.produce(t, "SMS", 9)
 			r, _ = run(t, "unit-1", store, &Options{OnGap: policy})
-			ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			err = r.Sync(ctx, "SMS")
 			require.Equal(t, 1, incarnations(t, store).Count(), "%+v", incarnations(t, store).Queues)
@@ -103,7 +102,7 @@ func TestPartingAtALateBatch(t *testing.T) {
 			origin.restart(t, "broker-unit-1", embedmq.LoseTail(2, "SMS")) // 11 and 12
 			origin.produce(t, "SMS", 4)
 			run(t, "unit-1", store, &Options{BatchMessages: batch})
-			require.Eventually(t, func() bool { return incarnations(t, store).Newest(home) == 1 }, 6*time.Second, 50*time.Millisecond, "raised")
+			eventually(t, "raised", func() bool { return incarnations(t, store).Newest(home) == 1 })
 			require.EqualValues(t, 11, incarnations(t, store).Queues[0].Raised[0].From)
 		})
 	}

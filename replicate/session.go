@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-msha/msha"
+	"github.com/go-msha/msha/internal/parting"
 	"github.com/go-msha/msha/internal/remoting"
 )
 
@@ -63,10 +64,10 @@ func (s *session) locate(ctx context.Context) (int64, error) {
 	for since := time.Now(); ; sleep(ctx, s.opts.settle/20) {
 		at, err := s.look(ctx)
 		switch {
-		case errors.Is(err, errChanged) && time.Since(since) >= s.opts.settle:
+		case errors.Is(err, parting.ErrChanged) && time.Since(since) >= s.opts.settle:
 			return s.renew(ctx, at, err)
-		case errors.Is(err, errChanged) && ctx.Err() == nil:
-		case errors.Is(err, errExpired) && s.opts.OnGap == Skip:
+		case errors.Is(err, parting.ErrChanged) && ctx.Err() == nil:
+		case errors.Is(err, parting.ErrExpired) && s.opts.OnGap == Skip:
 			s.log.Error("expired messages skipped", "from", at.next, "to", at.low-1, "error", err)
 			s.count.gaps.Add(1)
 			s.count.skipped.Add(at.low - at.next)
@@ -109,7 +110,7 @@ func (s *session) look(ctx context.Context) (at standing, err error) {
 		if ok {
 			at.seen = mark.last(s.from)
 			at.next, _ = s.in.After(at.seen)
-			return at, within(s.from, at.next, at.low, at.high)
+			return at, parting.Within(s.from, at.next, at.low, at.high)
 		}
 		s.log.Warn("all copies expired and no checkpoint is kept: copying what the origin still has")
 	default:

@@ -51,12 +51,18 @@ func TestStatsCount(t *testing.T) {
 	require.EqualValues(t, 100, s.Copied, "counters stay")
 }
 
+func patientOptions() *Options {
+	o := fleetOptions()
+	patient(o)
+	return o
+}
+
 func TestStatsOfTwoProcesses(t *testing.T) {
 	f := startFleet(t)
 	f.sites["unit-1"].produce(t, "SMS", 40)
-	one, _ := run(t, "unit-1", f.store, fleetOptions())
+	one, _ := run(t, "unit-1", f.store, patientOptions())
 	eventually(t, "one has everything", func() bool { return one.Stats().Shares == fleetShares && one.Stats().Ready() })
-	two, stop := run(t, "unit-1", f.store, fleetOptions())
+	two, stop := run(t, "unit-1", f.store, patientOptions())
 	eventually(t, "they have halves", func() bool {
 		a, b := one.Stats(), two.Stats()
 		return a.Members == 2 && b.Members == 2 && a.Shares == fleetShares/2 && b.Shares == fleetShares/2 && a.Ready() && b.Ready()
@@ -122,7 +128,7 @@ func TestLagInBytesAndAge(t *testing.T) {
 	require.InEpsilon(t, 50_000, l.Bytes, 0.05, "by the oldest that waits")
 	rest(t, 2100*time.Millisecond)
 	require.GreaterOrEqual(t, look().Age, time.Second)
-	require.Less(t, look().Age, 30*time.Second)
+	require.Less(t, look().Age, 10*time.Minute)
 	refused := s.Inject(embedmq.Fault{Code: remoting.ReqGetBrokerRuntimeInfo, Error: remoting.RespNoPermission, Times: 1 << 20})
 	require.Less(t, look().Age, time.Second, "without the broker's clock up to the newest message")
 	require.Positive(t, refused.Hits())

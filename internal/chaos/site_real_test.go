@@ -125,6 +125,20 @@ func (w *world) uncopied(unit, target string) map[remoting.Queue]int64 {
 	return first
 }
 
+// ends is where the log ends that a unit's processes publish to, by its queues.
+func (w *world) ends(unit string) map[remoting.Queue]int64 {
+	ends := map[remoting.Queue]int64{}
+	w.at(unit, func(c *remoting.Cluster) (err error) {
+		for _, b := range w.brokers(unit) {
+			q := remoting.Queue{Topic: msha.ProgressTopic, Broker: b}
+			end, failed := c.MaxOffset(w.ctx, q)
+			ends[q], err = end, errors.Join(err, failed)
+		}
+		return err
+	})
+	return ends
+}
+
 // firstStored is when the earliest of some records was stored; now if there is none of them.
 func (w *world) firstStored(unit string, records map[remoting.Queue]int64) time.Time {
 	at := time.Now()

@@ -35,6 +35,17 @@ func TestSiteLost(t *testing.T) {
 	there(value, 500)
 	here(value, 500)
 	w.eventually("both copy and work", func() bool { return w.processed() == 1000 })
+	pause(ctx, unpublished) // the last retries too
+	ends := w.ends(lost)
+	w.eventually("what the lost unit has published is copied", func() bool {
+		copied := w.uncopied(lost, kept)
+		for q, end := range ends {
+			if copied[q] < end {
+				return false
+			}
+		}
+		return true
+	})
 
 	w.stop(ReplicatorName(lost, kept))
 	there(value, *finished)

@@ -117,7 +117,7 @@ func TestLeastPermissions(t *testing.T) {
 }
 
 func leastPermissions(t *testing.T, origin, target *unit, units []*unit) {
-	w := newWorld(t, within(t, 3*time.Minute), memory.New(), units...)
+	w := newWorld(t, within(t, 20*time.Minute), memory.New(), units...)
 	w.createTopic(origin, "SMS", 2)
 	w.createTopic(target, "SMS-from-"+origin.name, 2)
 	w.createGroup(target, "channel")

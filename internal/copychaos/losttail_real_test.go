@@ -35,7 +35,7 @@ func TestLostTail(t *testing.T) {
 	servers := nameServers(t, c.NameServer())
 	target := on("unit-2", c)
 	target.servers = []string{servers.text}
-	w := newWorld(t, within(t, 4*time.Minute), memory.New(), &unit{name: "unit-1", servers: []string{home.NameServer()}}, target)
+	w := newWorld(t, within(t, 20*time.Minute), memory.New(), &unit{name: "unit-1", servers: []string{home.NameServer()}}, target)
 	origin := w.units[0]
 	w.createTopic(origin, "SMS", 2)
 	r, _ := w.replicate(origin, replicate.Options{})

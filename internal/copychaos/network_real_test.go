@@ -69,7 +69,7 @@ func TestNetwork(t *testing.T) {
 	cs := clusters(t, &realmq.Options{Version: *version},
 		&realmq.Options{Brokers: []string{"broker-far"}, Config: map[string]string{"bindAddress": hidden}}) // version 4 knows no such thing
 	f := farAway(t, "unit-2", cs[1], "broker-far")
-	w := newWorld(t, within(t, 8*time.Minute), memory.New(), on("unit-1", cs[0]), f.unit)
+	w := newWorld(t, within(t, 20*time.Minute), memory.New(), on("unit-1", cs[0]), f.unit)
 	t.Run("delay", func(t *testing.T) { delay(w.sub(t), f) })
 	t.Run("partition", func(t *testing.T) { cutOff(w.sub(t), f) })
 }

@@ -35,6 +35,8 @@ type agent struct {
 	table     *msha.Table
 	acked     uint64
 	logs      []*follower
+	in        *msha.Incarnations // of the unit's queues, as far as they are known here
+	left      map[filter.LocalQueue]leftover
 	held      map[filter.LocalQueue]*held
 	ready     []*item
 	parked    []*item
@@ -50,11 +52,22 @@ type agent struct {
 	broadcasting bool
 	changed      bool
 
+	away  uint64 // counts the times a broker went away
+	epoch uint64 // grows whenever a log may have lost its tail
+	anew  bool   // the process drops everything to begin anew
+
 	publishing bool
 	publishers []func()
 
-	unpublished map[msha.Origin]filter.Key // processed, and no Done of it is in a log yet
-	fresh       uint64                     // numbers the reads of the log
+	unpublished map[msha.Origin]processed // no Done of it is in a log yet
+	failing     map[*message]bool         // failed, and its retry is not announced yet
+	fresh       uint64                    // numbers the reads of the log
+}
+
+// processed is a message whose handler has succeeded.
+type processed struct {
+	m   *message
+	key filter.Key
 }
 
 type wait struct {
@@ -70,8 +83,14 @@ type held struct {
 	done       bool // nothing is opened or pulled any more
 	idle       bool // the pull waits for a message
 	trustUntil int64
-	lockedAt   int64 // its lock was granted
+	lockedAt   int64              // its lock was granted
+	in         *msha.Incarnations // as this generation knows them
+	first      int64              // where it began to pull
 	next       int64
+	last       *seen // read last
+	suspect    int64 // since when its broker may have lost it; 0: it has it
+	lost       bool  // its broker lost its tail
+	unknown    bool  // its Hold is lost
 	acquiredAt int64 // origin offset of the pull position when it was acquired
 	committed  int64
 	window     filter.Window
@@ -85,6 +104,11 @@ func (h *held) home() bool  { return h.q.local.Topic == topic }
 
 // committable is the first local offset that is not acknowledged.
 func (h *held) committable() int64 { return h.window.Committable(h.next) }
+
+// mayCommit is false while the broker may have lost what was read: an offset that is used again must not count as read.
+func (h *held) mayCommit() bool {
+	return h.ready && !h.lost && (h.suspect == 0 || h.q.w.mutation == CommitInDoubt)
+}
 
 // item is one message on its way to the handler.
 type item struct {
@@ -107,13 +131,13 @@ func (w *world) spawn(c *cluster, client string) *agent {
 		client = fmt.Sprintf("%s-c%02d", c.unit[len(c.unit)-2:], w.agents)
 	}
 	a := &agent{w: w, c: c, client: client, writer: fmt.Sprintf("w%02d", w.agents),
-		held: map[filter.LocalQueue]*held{}, unpublished: map[msha.Origin]filter.Key{}, lastSeen: -gateWindow}
+		held: map[filter.LocalQueue]*held{}, unpublished: map[msha.Origin]processed{}, failing: map[*message]bool{}, left: map[filter.LocalQueue]leftover{}, lastSeen: -gateWindow}
 	a.t = filter.NewTracker(c.unit, group, a.client, a.writer)
 	for _, broker := range c.brokers {
-		a.logs = append(a.logs, &follower{log: c.logs[broker], own: true})
+		a.logs = append(a.logs, &follower{a: a, log: c.logs[broker], own: true})
 	}
 	for _, l := range c.copies {
-		a.logs = append(a.logs, &follower{log: l})
+		a.logs = append(a.logs, &follower{a: a, log: l})
 	}
 	c.agents = append(c.agents, a)
 	a.enter(a.begin)
@@ -139,8 +163,20 @@ func (a *agent) on(f func()) {
 
 func (a *agent) after(d int64, f func()) { a.w.after(d, func() { a.on(f) }) }
 
-// call is a request to a broker; do runs there. The request or its answer may be lost.
-func (a *agent) call(do func(), then func(error)) {
+// call is a request to a broker; f runs there. The request or its answer may be lost, as with a broker that goes away meanwhile.
+func (a *agent) call(f func(), answer func(error)) {
+	away := a.away
+	do := func() {
+		if a.away == away {
+			f()
+		}
+	}
+	then := func(err error) {
+		if a.away != away {
+			err = errLost
+		}
+		answer(err)
+	}
 	switch {
 	case a.apart:
 		a.after(a.w.between(1, 50), func() { then(errLost) })
@@ -223,6 +259,7 @@ func (a *agent) freeze(d int64) {
 			a.on(f)
 		}
 		a.w.store.deliver(a)
+		a.w.store.tell(a.c.unit)
 	})
 }
 
@@ -243,12 +280,15 @@ func (a *agent) breakOff(d int64) {
 
 // excuse notes what may be repeated because this process was killed, frozen or cut off: what is in flight, and what no log knows.
 func (a *agent) excuse() {
-	for o := range a.unpublished {
-		a.w.journal.excused[o] = true
+	for _, p := range a.unpublished {
+		a.w.journal.excused[p.m] = true
+	}
+	for m := range a.failing {
+		a.w.journal.excused[m] = true
 	}
 	for _, r := range a.w.journal.inFlight[a] {
 		r.excused = true
-		a.w.journal.excused[r.origin] = true
+		a.w.journal.excused[r.m] = true
 	}
 }
 

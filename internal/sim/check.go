@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 )
 
@@ -11,8 +12,8 @@ func (w *world) checkEnd() {
 		facts[c] = w.manager.read(c).Group(group)
 	}
 	for _, m := range w.produced {
-		o := m.origin
-		if m.unwanted {
+		o := w.identity(m)
+		if m.unwanted || m.lost {
 			continue
 		}
 		set, _ := w.store.table.Lookup(m.value, m.unit)
@@ -33,7 +34,7 @@ func (w *world) checkEnd() {
 }
 
 func (w *world) ranUnder(m *message, k filter.Key) bool {
-	for _, r := range w.journal.done[m.origin] {
+	for _, r := range w.journal.done[m] {
 		if r.key == k {
 			return true
 		}
@@ -41,19 +42,34 @@ func (w *world) ranUnder(m *message, k filter.Key) bool {
 	return false
 }
 
-// checkReplicas finds replica queues that are not the origin's messages in order, repeats apart.
+// checkReplicas finds replica queues that are not the origin's messages in order, repeats apart, and messages that are not copied.
 func (w *world) checkReplicas() {
 	for _, c := range w.clusters {
 		for local, q := range c.queues {
 			if q.origin.Unit == c.unit || local.Topic == retryTopic {
 				continue
 			}
-			next := int64(0)
+			in := w.history.of(q.origin.Unit)
+			next, there := msha.Origin{OriginQueue: q.origin}, map[msha.Origin]*message{}
 			for _, m := range q.items {
-				if m.origin.Offset == next {
-					next++
-				} else if m.origin.Offset > next {
-					w.fail("%s lacks %s@%d", local, q.origin, next)
+				switch {
+				case m.id.Incarnation > next.Incarnation:
+					next = m.id
+					if next.Offset > in.From(m.id.OriginQueue) {
+						w.fail("%s lacks the beginning of %s, it begins with %s", local, m.id.OriginQueue, m.id)
+					}
+					next.Offset++
+				case m.id == next:
+					next.Offset++
+				case m.id.Incarnation == next.Incarnation && m.id.Offset > next.Offset:
+					w.fail("%s lacks %s", local, next)
+				}
+				there[m.id] = m.message
+			}
+			for off, m := range w.clusterOf(q.origin.Unit).queueOf(q.origin).items {
+				id := msha.Origin{OriginQueue: in.At(q.origin, int64(off)), Offset: int64(off)}
+				if there[id] != m.message {
+					w.fail("%s lacks the copy of %s", local, id)
 				}
 			}
 		}

@@ -17,16 +17,24 @@ const (
 
 // message is what a producer stored.
 type message struct {
-	origin      msha.Origin
+	origin      msha.Origin // where it was stored; other messages are stored there once it is lost
 	value, unit string
 	unwanted    bool // the group's subscription filters it out
+
+	lost     bool        // its broker lost it
+	was      msha.Origin // its identity until then
+	early    bool        // it was stored where messages had been lost, before everybody knew
+	copyLost bool        // a copy of it was lost
+	shadowed bool        // it is lost, and others were stored at its offset before everybody knew
 }
 
 // stored is a message at a place in a queue: the original, a copy, or a retry copy.
 type stored struct {
 	*message
-	number  string // of a retry copy
-	attempt int    // failures before this copy
+	id       msha.Origin // what a copy says it is; of an original the reader says it, by the incarnations he knows
+	storedAt int64
+	number   string // of a retry copy
+	attempt  int    // failures before this copy
 }
 
 // queue is a local queue with the group's committed offset and lock.
@@ -35,14 +43,28 @@ type queue struct {
 	origin    msha.OriginQueue // of a home or replica queue
 	items     []stored
 	committed int64 // -1: none
+	commits   []commit
 	waiting   []func()
 
 	holder    string
 	lockUntil int64
+
+	w    *world
+	loss *loss // the last one
 }
 
+// commit is a committed offset, and since when.
+type commit struct{ offset, at int64 }
+
 func (q *queue) append(ms ...stored) {
-	q.items = append(q.items, ms...)
+	for _, m := range ms {
+		m.storedAt = q.w.now
+		q.items = append(q.items, m)
+	}
+	q.wake()
+}
+
+func (q *queue) wake() {
 	waiting := q.waiting
 	q.waiting = nil
 	for _, f := range waiting {
@@ -50,15 +72,53 @@ func (q *queue) append(ms ...stored) {
 	}
 }
 
+func (q *queue) commit(offset int64) {
+	q.committed = offset
+	q.commits = append(q.commits, commit{offset, q.w.now})
+}
+
+func (q *queue) end() int64 { return int64(len(q.items)) }
+
 // factLog is one broker's fact log, or its copy in another unit. Bodies went through the codec.
 type factLog struct {
+	w            *world
 	unit, broker string // where it was first written
-	bodies       [][]filter.Record
+	home         string // the broker it is at
+	bodies       []*body
 	waiting      []func()
 }
 
-func (l *factLog) append(bodies ...[]filter.Record) {
-	l.bodies = append(l.bodies, bodies...)
+// body is one message of a log.
+type body struct {
+	records  []filter.Record
+	storedAt int64
+	at       int64
+	offset   int64 // in the log where it was first written
+	of       *body // the original
+	log      *factLog
+	lost     bool
+}
+
+func (l *factLog) append(b *body) {
+	b.storedAt, b.at = l.w.now, len64(l.bodies)
+	if b.of == nil {
+		b.of, b.offset, b.log = b, b.at, l
+	} else {
+		b.records = slices.Clone(b.records)
+	}
+	for i := range b.records {
+		b.records[i].LogOffset = b.at
+	}
+	l.bodies = append(l.bodies, b)
+	l.wake()
+}
+
+// has tells whether a body is where it was; nil is nowhere, and not missed.
+func (l *factLog) has(b *body) bool {
+	return b == nil || b.at < len64(l.bodies) && l.bodies[b.at] == b
+}
+
+func (l *factLog) wake() {
 	waiting := l.waiting
 	l.waiting = nil
 	for _, f := range waiting {
@@ -83,6 +143,7 @@ type cluster struct {
 	logs    map[string]*factLog // own, by broker
 	copies  []*factLog          // of other units' logs
 	members map[string]*member
+	delays  []*delayed
 	agents  []*agent // every process there ever was
 
 	cut  bool // nothing outside can be reached, nor reaches the unit
@@ -94,7 +155,7 @@ func newCluster(w *world, unit string) *cluster {
 	for b := range w.o.brokers {
 		broker := "broker-" + string(rune('a'+b))
 		c.brokers = append(c.brokers, broker)
-		c.logs[broker] = &factLog{unit: unit, broker: broker}
+		c.logs[broker] = &factLog{w: w, unit: unit, broker: broker, home: broker}
 		for id := range w.o.queues {
 			q := c.makeQueue(topic, broker, id)
 			q.origin = msha.OriginQueue{Unit: unit, Broker: broker, Topic: topic, Queue: id}
@@ -105,7 +166,7 @@ func newCluster(w *world, unit string) *cluster {
 }
 
 func (c *cluster) makeQueue(topic, broker string, id int) *queue {
-	q := &queue{local: filter.LocalQueue{Topic: topic, Broker: broker, ID: id}, committed: -1}
+	q := &queue{w: c.w, local: filter.LocalQueue{Topic: topic, Broker: broker, ID: id}, committed: -1}
 	c.queues[q.local] = q
 	c.topics[topic] = append(c.topics[topic], q)
 	return q
@@ -113,6 +174,11 @@ func (c *cluster) makeQueue(topic, broker string, id int) *queue {
 
 // home lists where producers write.
 func (c *cluster) home() []*queue { return c.topics[topic] }
+
+// queueOf is the home queue of its first incarnation.
+func (c *cluster) queueOf(o msha.OriginQueue) *queue {
+	return c.queues[filter.LocalQueue{Topic: o.Topic, Broker: o.Broker, ID: o.Queue}]
+}
 
 func (c *cluster) retry(broker string) *queue {
 	return c.queues[filter.LocalQueue{Topic: retryTopic, Broker: broker}]
@@ -140,10 +206,7 @@ func (c *cluster) store(broker string, rs []filter.Record) int64 {
 		c.w.fail("a record does not survive the codec: %v", err)
 	}
 	l := c.logs[broker]
-	for i := range decoded {
-		decoded[i].LogOffset = int64(len(l.bodies))
-	}
-	l.append(decoded)
+	l.append(&body{records: decoded})
 	return int64(len(l.bodies))
 }
 

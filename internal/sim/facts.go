@@ -8,11 +8,41 @@ import (
 
 // follower reads one log, the unit's own or the copy of another unit's.
 type follower struct {
+	a       *agent
 	log     *factLog
 	own     bool
 	next    int
 	hurried bool // somebody waits for it
 	reading bool
+	last    *body // read last
+	wrote   *body // written last by this process, which believes it before it has read it
+	suspect bool  // its broker was away: it may have lost what was read
+}
+
+// wake has a follower that waits for more look again.
+func (f *follower) wake() { f.a.on(func() { f.a.follow(f) }) }
+
+// verify looks whether the body read last is still where it was. If not, the log lost its tail, and others may be stored there by now:
+// all of it is read again.
+func (f *follower) verify() {
+	if f.a.w.mutation == NoLogCheck {
+		f.next, f.suspect = min(f.next, len(f.log.bodies)), false
+		return
+	}
+	f.suspect = false
+	if f.own {
+		f.a.epoch++ // what was to be read up to may be lost, although nothing of it was read
+	}
+	if !f.log.has(f.last) || !f.log.has(f.wrote) {
+		f.next = 0
+		if f.own {
+			f.a.logLost(f.log.broker)
+		}
+		return
+	}
+	if f.own && f.a.phase == running {
+		f.a.afterAway(f.log.broker)
+	}
 }
 
 // follow reads what is new, sooner or later, and then waits for more.
@@ -20,7 +50,7 @@ func (a *agent) follow(f *follower) {
 	if f.reading {
 		return
 	}
-	if f.next == len(f.log.bodies) {
+	if f.next == len(f.log.bodies) && !f.suspect {
 		f.log.waiting = append(f.log.waiting, func() { a.on(func() { a.follow(f) }) })
 		return
 	}
@@ -31,10 +61,14 @@ func (a *agent) follow(f *follower) {
 	}
 	a.after(lag, func() {
 		f.reading, f.hurried = false, false
+		if f.suspect {
+			f.verify()
+		}
 		end := min(len(f.log.bodies), f.next+int(a.w.between(1, 8)))
 		closed, news := false, false
 		for ; f.next < end; f.next++ {
-			for _, r := range f.log.bodies[f.next] {
+			f.last = f.log.bodies[f.next]
+			for _, r := range f.last.records {
 				if f.own {
 					closed = a.t.Apply(f.log.broker, r) || closed
 				} else {
@@ -57,11 +91,25 @@ func (a *agent) follow(f *follower) {
 func (a *agent) readTo(ends map[string]int64) bool {
 	done := true
 	for _, f := range a.logs {
-		if f.own && int64(f.next) < ends[f.log.broker] {
+		end, asked := ends[f.log.broker]
+		if f.own && asked && (f.suspect && f.a.w.mutation != NoLogCheck || int64(f.next) < end) {
 			f.hurried, done = true, false
 		}
 	}
 	return done
+}
+
+// reach goes on once the unit's own logs are applied up to the given ends. If a broker was away meanwhile, its log may have lost what the
+// end was of: then it begins again.
+func (a *agent) reach(ends map[string]int64, again, then func()) {
+	epoch := a.epoch
+	a.await(func() bool { return a.epoch != epoch || a.readTo(ends) }, func() {
+		if a.epoch != epoch {
+			again()
+			return
+		}
+		then()
+	})
 }
 
 // readLog goes on once everything that a broker's log held at the time of the call is applied. The end is that of a record written now.
@@ -71,7 +119,7 @@ func (a *agent) readLog(broker string, then func()) {
 	mark := filter.Record{Kind: filter.Ack, Group: group, Client: a.client, Writer: a.writer}
 	a.insist(broker, []filter.Record{mark}, func(end int64) {
 		ends := map[string]int64{broker: end}
-		a.await(func() bool { return a.readTo(ends) }, func() {
+		a.reach(ends, func() { a.readLog(broker, then) }, func() {
 			for _, it := range slices.Concat(a.parked, a.ready) {
 				if it.arrived < number && it.h.q.local.Broker == broker {
 					it.meta.Fresh = true
@@ -85,10 +133,19 @@ func (a *agent) readLog(broker string, then func()) {
 // write appends records to a broker's log once.
 func (a *agent) write(broker string, rs []filter.Record, then func(end int64, err error)) {
 	var end int64
+	var at *body
 	a.call(func() {
 		end = a.c.store(broker, rs)
-		a.recorded(rs, place{a.c.logs[broker], int(end) - 1})
-	}, func(err error) { then(end, err) })
+		at = a.c.logs[broker].bodies[end-1]
+		a.recorded(rs, at)
+	}, func(err error) {
+		for _, f := range a.logs {
+			if f.own && f.log.broker == broker && err == nil && !f.suspect {
+				f.wrote = at
+			}
+		}
+		then(end, err)
+	})
 }
 
 // insist repeats an append until it succeeds: records may be in the log twice, which changes nothing.
@@ -103,16 +160,16 @@ func (a *agent) insist(broker string, rs []filter.Record, then func(end int64)) 
 }
 
 // recorded notes which processed messages the logs know of.
-func (a *agent) recorded(rs []filter.Record, at place) {
+func (a *agent) recorded(rs []filter.Record, at *body) {
 	for _, r := range rs {
 		if r.Kind != filter.Done || r.Set == "" {
 			continue
 		}
-		for o, k := range a.unpublished {
-			if k == r.Key() && o.OriginQueue == r.Queue && r.Spans.Contains(o.Offset) {
+		for o, p := range a.unpublished {
+			if p.key == r.Key() && o.OriginQueue == r.Queue && r.Spans.Contains(o.Offset) {
 				delete(a.unpublished, o)
-				if _, known := a.w.journal.recorded[o]; !known {
-					a.w.journal.recorded[o] = at
+				if _, known := a.w.journal.recorded[p.m]; !known {
+					a.w.journal.recorded[p.m] = at
 				}
 			}
 		}
@@ -140,7 +197,7 @@ func (a *agent) publish(then func()) {
 	parts := a.t.Publish()
 	var commits []func(then func())
 	for _, h := range a.heldSorted() {
-		if off := h.committable(); h.ready && off != h.committed {
+		if off := h.committable(); h.mayCommit() && off != h.committed && (!a.doubts(h.q.local.Broker) || a.w.mutation == CommitInDoubt) {
 			commits = append(commits, func(next func()) { a.commit(h, off, next) })
 		}
 	}
@@ -198,7 +255,7 @@ func (a *agent) inTurn(steps []func(func()), then func()) {
 }
 
 func (a *agent) commit(h *held, off int64, then func()) {
-	a.call(func() { h.q.committed = off }, func(err error) {
+	a.call(func() { h.q.commit(off) }, func(err error) {
 		if err == nil {
 			h.committed = off
 		}

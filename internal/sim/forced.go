@@ -49,6 +49,7 @@ func (w *world) back(c *cluster) {
 	for _, a := range c.agents {
 		w.store.deliver(a)
 	}
+	w.store.tell(c.unit)
 	if !dark {
 		return
 	}
@@ -84,12 +85,11 @@ func (m *manager) force(from *cluster) {
 		return // nothing to move, or a switch of it is under way
 	}
 	m.w.counts.Switches++
-	m.active++
 	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}}
 	if m.w.chance(0.2) {
 		o.doomed = pick(m.w.loop, []string{"hand over", "commit"})
 	}
-	o.fence()
+	o.submit(o.fence)
 }
 
 // takeAway follows the fence of a forced switch. In Strict mode every start in the losing unit has been under a table that was confirmed
@@ -100,7 +100,7 @@ func (o *order) takeAway() {
 	if w.o.strict && w.mutation != NoStrictWait {
 		wait = gateWindow
 	}
-	w.after(wait, o.handOverForced)
+	o.after(wait, func() { o.next(phaseHandOver, o.handOverForced) })
 	if w.o.strict {
 		w.counts.StrictForced++
 	}
@@ -111,17 +111,18 @@ func (o *order) handOverForced() {
 	w := o.m.w
 	lost := filter.NewFacts()
 	for _, l := range o.to.logs {
-		for _, body := range l.bodies {
-			for _, r := range body {
+		for _, b := range l.bodies {
+			for _, r := range b.records {
 				lost.ApplyCopy(r)
 				lost.ApplyHandOver(r)
 			}
 		}
 	}
-	seen := map[*factLog]int{} // by the losing unit's logs: how much of them is copied
+	seen := map[*body]bool{} // of the losing unit's logs: what is copied
 	for _, l := range o.to.copies {
-		for _, body := range l.bodies {
-			for _, r := range body {
+		for _, b := range l.bodies {
+			seen[b.of] = true
+			for _, r := range b.records {
 				if l.unit == o.from.unit {
 					lost.Apply(l.broker, r)
 				} else {
@@ -130,16 +131,18 @@ func (o *order) handOverForced() {
 				lost.ApplyHandOver(r)
 			}
 		}
-		if l.unit == o.from.unit {
-			seen[o.from.logs[l.broker]] = len(l.bodies)
-		}
 	}
 	mine := o.m.read(o.to)
 	copied := filter.Copied{Unit: o.from.unit, Ends: map[msha.OriginQueue]int64{}, Pulled: func(group string, q msha.OriginQueue) int64 { return mine.Group(group).Next(q) }}
 	for _, q := range o.from.home() {
-		if items := o.to.replicaOf(q.origin).items; len(items) > 0 {
-			copied.Ends[q.origin] = items[len(items)-1].origin.Offset + 1
+		tail := msha.Origin{OriginQueue: q.origin, Offset: -1}
+		for _, m := range o.to.replicaOf(q.origin).items {
+			tail = m.id
 		}
+		for older := q.origin; older.Incarnation < tail.Incarnation; older.Incarnation++ {
+			copied.Ends[older] = filter.End
+		}
+		copied.Ends[tail.OriginQueue] = tail.Offset + 1
 	}
 	ends := maps.Clone(copied.Ends)
 	if w.mutation == NothingHeldBack {
@@ -150,18 +153,21 @@ func (o *order) handOverForced() {
 	h, err := filter.RemainingForced(lost, o.table, o.plan.Moves, []string{group}, copied)
 	switch {
 	case errors.Is(err, msha.ErrMissingFacts) && w.now < o.deadline:
-		w.after(200, o.handOverForced)
+		o.after(200, o.handOverForced)
 		return
 	case err != nil:
 		o.abort()
 		return
 	}
 	held := func(m *message) bool {
-		return m.unit == o.from.unit && m.origin.Offset >= ends[m.origin.OriginQueue]
+		id := w.identity(m)
+		return m.unit == o.from.unit && id.Offset >= ends[id.OriginQueue]
 	}
-	w.journal.unreplicated(o, h, seen, held)
-	for _, m := range o.plan.Moves {
-		w.journal.handedOver(o.table, m.NewSet, h, held)
+	if o.current() {
+		w.journal.unreplicated(o, h, seen, held)
+		for _, m := range o.plan.Moves {
+			w.journal.handedOver(o.table, m.NewSet, h, held)
+		}
 	}
-	o.write(h, []*cluster{o.to}, func() { o.commit(h.Hashes) })
+	o.write(h, []*cluster{o.to})
 }

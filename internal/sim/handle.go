@@ -18,7 +18,7 @@ func (a *agent) start(it *item) {
 		}
 		a.w.journal.ended(a, it.r, ok || dead)
 		if ok || dead {
-			a.unpublished[it.m.origin] = it.key
+			a.unpublished[it.meta.Origin] = processed{it.m.message, it.key}
 			a.finish(it)
 		} else if a.w.o.ordered {
 			a.suspend(it)
@@ -44,8 +44,8 @@ func (a *agent) finish(it *item) {
 		a.commit(it.h, it.h.committable(), record)
 		return
 	}
-	done := filter.Record{Kind: filter.Done, Group: group, Set: it.key.Set, Term: it.key.Term, Queue: it.m.origin.OriginQueue,
-		Spans: filter.Range(it.m.origin.Offset, it.m.origin.Offset+1)}
+	done := filter.Record{Kind: filter.Done, Group: group, Set: it.key.Set, Term: it.key.Term, Queue: it.meta.Origin.OriginQueue,
+		Spans: filter.Range(it.meta.Origin.Offset, it.meta.Origin.Offset+1)}
 	a.insist(it.h.q.local.Broker, []filter.Record{done}, func(int64) { record() })
 }
 
@@ -55,6 +55,7 @@ func (a *agent) leave(it *item) {
 	it.h.running--
 	it.h.lane.End()
 	a.running--
+	a.unpark() // a retry copy may have come meanwhile
 	a.broadcast()
 }
 
@@ -64,23 +65,37 @@ func (a *agent) fail(it *item) {
 	attempt := it.m.attempt + 1
 	open := a.t.Fail(it.meta, it.key, attempt, "", "")
 	a.w.counts.Opens++
+	a.failing[it.m.message] = true
+	failed := func(what string) func(int64) {
+		return func(int64) {
+			a.trace(what, it.meta.Origin, open.Number)
+			delete(a.failing, it.m.message)
+			a.t.Failed(it.meta, it.key)
+			a.leave(it)
+			a.scan()
+		}
+	}
 	a.insist(broker, []filter.Record{open}, func(int64) {
+		away := a.away
 		a.sendRetry(it, open.Number, attempt, func(err error) {
-			next := filter.SentOf(open)
-			if err != nil && a.w.mutation != TrustSend { // it may be stored all the same; then its number is closed and it is refused
-				next = filter.CloseOf(open)
+			switch {
+			case err != nil && a.w.mutation != TrustSend: // it may be stored all the same; then its number is closed and it is refused
+				a.insist(broker, filter.NotSent(filter.CloseOf(open), it.m.number), failed("retry not sent"))
+				return
+			case a.away != away && a.w.mutation != SentAnyhow: // the broker may have lost the copy since
+				a.insist(broker, filter.NotSent(filter.VoidOf(open), it.m.number), failed("retry in doubt"))
+				return
 			}
-			a.insist(broker, []filter.Record{next}, func(int64) {
-				if err != nil {
-					a.trace("retry not sent", it.m.origin, open.Number)
-				} else {
-					a.trace("retry sent", it.m.origin, open.Number)
+			a.write(broker, []filter.Record{filter.SentOf(open)}, func(_ int64, err error) {
+				if err != nil && a.w.mutation == SentAnyhow {
+					a.insist(broker, []filter.Record{filter.SentOf(open)}, failed("retry sent"))
+					return
 				}
-				a.t.Failed(it.meta, it.key)
-				a.leave(it)
-				if err != nil {
-					a.scan()
+				if err != nil { // if it is stored all the same, Void comes after it and says nothing
+					a.insist(broker, filter.NotSent(filter.VoidOf(open), it.m.number), failed("retry in doubt"))
+					return
 				}
+				failed("retry sent")(0)
 			})
 		})
 	})
@@ -89,9 +104,8 @@ func (a *agent) fail(it *item) {
 // sendRetry stores the delayed copy. It may fail, or be stored without an answer.
 func (a *agent) sendRetry(it *item, number string, attempt int, then func(error)) {
 	store := func() {
-		m := stored{message: it.m.message, number: number, attempt: attempt}
 		a.w.counts.Retries++
-		a.w.after(a.w.between(100, 1500), func() { a.c.retry(it.h.q.local.Broker).append(m) })
+		a.c.delay(it.h.q.local.Broker, stored{message: it.m.message, id: it.meta.Origin, number: number, attempt: attempt})
 	}
 	lost := a.w.chance(0.06) || a.apart
 	unknown := !lost && a.w.chance(0.08)

@@ -34,25 +34,37 @@ func (o *order) handOver() {
 		})
 	}
 	for _, m := range o.plan.Moves {
-		w.journal.handedOver(o.table, m.NewSet, h, nothing)
+		if o.current() {
+			w.journal.handedOver(o.table, m.NewSet, h, nothing)
+		}
 	}
-	o.write(h, []*cluster{o.to, o.from}, func() { o.commit(h.Hashes) })
+	o.write(h, []*cluster{o.to, o.from})
 }
 
 // write appends a hand-over to the logs of some units, as far as a doomed switch comes, and goes on before the deadline.
-func (o *order) write(h *filter.HandOver, units []*cluster, then func()) {
+func (o *order) write(h *filter.HandOver, units []*cluster) {
 	w := o.m.w
 	writes := w.appends(h.Records, units, func() bool { return w.now >= o.deadline })
 	if o.doomed == "hand over" || w.mutation == HalfHandOver {
 		writes = writes[:len(writes)/4]
 	}
-	inTurn(writes, func() {
+	inTurn(o.guarded(writes), func() {
 		if o.doomed == "hand over" || o.doomed == "commit" || w.now >= o.deadline {
 			o.abort()
 			return
 		}
-		then()
+		o.hashes = h.Hashes
+		o.next(phaseCommit, func() { o.commit(h.Hashes) })
 	})
+}
+
+// guarded are writes that end with the manager.
+func (o *order) guarded(writes []func(func())) []func(func()) {
+	var out []func(func())
+	for _, write := range writes {
+		out = append(out, func(then func()) { write(func() { o.on(then) }) })
+	}
+	return out
 }
 
 // appends are the writes of records to every log of some units, in bodies of a few records. A unit that is cut off is tried until it is too
@@ -96,8 +108,8 @@ func inTurn(steps []func(func()), then func()) {
 func (o *order) withoutDone() *filter.Facts {
 	f := filter.NewFacts()
 	for _, broker := range o.from.brokers {
-		for _, body := range o.from.logs[broker].bodies {
-			for _, r := range body {
+		for _, b := range o.from.logs[broker].bodies {
+			for _, r := range b.records {
 				if r.Kind != filter.Done {
 					f.Apply(broker, r)
 				}
@@ -105,8 +117,8 @@ func (o *order) withoutDone() *filter.Facts {
 		}
 	}
 	for _, l := range o.from.copies {
-		for _, body := range l.bodies {
-			for _, r := range body {
+		for _, b := range l.bodies {
+			for _, r := range b.records {
 				f.ApplyCopy(r)
 			}
 		}
@@ -117,7 +129,10 @@ func (o *order) withoutDone() *filter.Facts {
 // commit is the point of no return.
 func (o *order) commit(hashes map[string]string) {
 	w := o.m.w
-	w.store.edit(func(t *msha.Table) (*msha.Table, error) {
+	o.edit(func(t *msha.Table) (*msha.Table, error) {
+		if _, committed := o.located(t); committed {
+			return t, nil
+		}
 		out, err := route.Commit(t, o.plan, hashes)
 		if err == nil && o.plan.Request.Forced {
 			w.journal.forced(o)
@@ -128,27 +143,45 @@ func (o *order) commit(hashes map[string]string) {
 			o.abort()
 			return
 		}
-		o.trace("committed", "")
-		w.counts.TakeOvers++
-		o.m.active--
+		o.finish()
 	})
+}
+
+// finish ends an order whose routes have moved.
+func (o *order) finish() {
+	o.trace("committed", "")
+	o.m.w.counts.TakeOvers++
+	o.ended()
 }
 
 // abort reopens the routes under the same term, however long that takes.
 func (o *order) abort() {
 	w := o.m.w
-	w.store.edit(func(t *msha.Table) (*msha.Table, error) { return route.Reopen(t, o.plan.ID) }, func(_ *msha.Table, err error) {
-		if err != nil {
-			w.after(200, o.abort)
+	done := false // the commit came through, although its answer did not
+	o.edit(func(t *msha.Table) (*msha.Table, error) {
+		fenced, committed := o.located(t)
+		if done = committed; !fenced {
+			return t, nil
+		}
+		return route.Reopen(t, o.plan.ID)
+	}, func(_ *msha.Table, err error) {
+		switch {
+		case err != nil:
+			o.after(200, o.abort)
+			return
+		case done:
+			o.finish()
 			return
 		}
 		o.trace("aborted", "")
 		for _, m := range o.plan.Moves {
-			delete(w.journal.givenUp, m.NewSet)
+			if w.journal.givenUp[m.NewSet] == o.from && o.plan.Request.Forced {
+				delete(w.journal.givenUp, m.NewSet)
+			}
 		}
 		if o.acked {
 			w.counts.AbortsAfterAck++
 		}
-		o.m.active--
+		o.ended()
 	})
 }

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 )
@@ -47,13 +49,15 @@ func (a *agent) learn(then func(ok bool)) {
 		return
 	}
 	var t *msha.Table
+	var in *msha.Incarnations
 	asked := a.w.now
 	a.c.ask(func() error {
-		t = a.w.store.table
+		t, in = a.w.store.table, a.w.history.of(a.c.unit)
 		return nil
 	}, func(err error) {
 		a.on(func() {
 			if err == nil {
+				a.incarnationsArrived(in)
 				a.tableArrived(t)
 				a.confirmed = max(a.confirmed, asked)
 				a.broadcast()
@@ -88,14 +92,19 @@ func (a *agent) confirmLoop() {
 	})
 }
 
-// gate says whether this process may start messages of a queue: the queue's lock is trusted, and the client was in the consumer list
-// within G. Once it was not, a switch may have passed the process over; a heartbeat alone does not change that.
+// gate says whether this process may decide about messages of a queue: the queue's lock is trusted, its broker has not been away since the facts
+// were read, and the client was in the consumer list within G. Once it was not, a switch may have passed the process over; a heartbeat alone does not change that.
 func (a *agent) gate(h *held) bool {
 	if a.w.now-a.lastSeen >= gateWindow {
 		a.lapse()
 	}
 	confirmed := !a.w.o.strict || a.w.now-a.confirmed < gateWindow
-	return !a.lapsed && confirmed && a.phase == running && a.w.now < h.trustUntil
+	return !a.lapsed && confirmed && a.phase == running && a.w.now < h.trustUntil && !a.doubts(h.q.local.Broker)
+}
+
+// doubts tells whether a broker was away and its log is not looked at again yet.
+func (a *agent) doubts(broker string) bool {
+	return a.w.mutation != NoLogCheck && slices.ContainsFunc(a.logs, func(f *follower) bool { return f.own && f.suspect && f.log.broker == broker })
 }
 
 func (a *agent) lapse() {
@@ -146,8 +155,13 @@ func (a *agent) react() {
 						return
 					}
 					a.acked = max(a.acked, t.Version)
-					a.await(func() bool { return newer() || a.readTo(ends) }, func() {
+					epoch := a.epoch
+					a.await(func() bool { return newer() || a.epoch != epoch || a.readTo(ends) }, func() {
 						if newer() {
+							return
+						}
+						if a.epoch != epoch {
+							a.react()
 							return
 						}
 						a.t.CaughtUp(t.Version)

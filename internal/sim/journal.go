@@ -9,21 +9,15 @@ import (
 type journal struct {
 	w        *world
 	inFlight map[*agent][]*run
-	now      map[msha.Origin][]*run // in flight
-	done     map[msha.Origin][]*run // successful or dead-lettered
-	excused  map[msha.Origin]bool   // a process was killed or frozen with it in flight or unpublished: it may repeat
-	begun    map[msha.Origin]bool   // of an ordered group
-	last     map[lane]int64         // highest offset that was begun
+	now      map[*message][]*run // in flight
+	done     map[*message][]*run // successful or dead-lettered
+	excused  map[*message]bool   // a process was killed or frozen with it in flight or unpublished: it may repeat
+	begun    map[*message]bool   // of an ordered group
+	last     map[lane]int64      // highest offset that was begun
 
-	recorded map[msha.Origin]place // where its Done was first written
-	lost     map[msha.Origin]bool  // processed in a unit that was given up before anybody else knew
-	givenUp  map[string]*cluster   // sets that are being taken away by force, and from whom
-}
-
-// place is a body of a log.
-type place struct {
-	log   *factLog
-	index int
+	recorded map[*message]*body  // where its Done was first written
+	lost     map[*message]bool   // processed in a unit that was given up before anybody else knew
+	givenUp  map[string]*cluster // sets that are being taken away by force, and from whom
 }
 
 // lane is what is in order across units: the messages of a route in one queue.
@@ -35,7 +29,8 @@ type lane struct {
 // run is one handler run.
 type run struct {
 	a       *agent
-	origin  msha.Origin
+	m       *message
+	origin  msha.Origin // as its process knows it
 	value   string
 	unit    string // where the message was produced
 	key     filter.Key
@@ -43,16 +38,19 @@ type run struct {
 }
 
 func newJournal(w *world) *journal {
-	return &journal{w: w, inFlight: map[*agent][]*run{}, now: map[msha.Origin][]*run{}, done: map[msha.Origin][]*run{}, excused: map[msha.Origin]bool{},
-		begun: map[msha.Origin]bool{}, last: map[lane]int64{}, recorded: map[msha.Origin]place{}, lost: map[msha.Origin]bool{}, givenUp: map[string]*cluster{}}
+	return &journal{w: w, inFlight: map[*agent][]*run{}, now: map[*message][]*run{}, done: map[*message][]*run{}, excused: map[*message]bool{},
+		begun: map[*message]bool{}, last: map[lane]int64{}, recorded: map[*message]*body{}, lost: map[*message]bool{}, givenUp: map[string]*cluster{}}
 }
 
 // started checks what must hold at the first instruction of a handler.
 func (j *journal) started(a *agent, it *item) *run {
-	o := it.m.origin
+	o, m := it.meta.Origin, it.m.message
 	a.trace("started run", o, it.m.number+" "+it.m.value+" "+it.key.String())
-	r := &run{a: a, origin: o, value: it.m.value, unit: it.m.unit, key: it.key}
+	r := &run{a: a, m: m, origin: o, value: it.m.value, unit: it.m.unit, key: it.key}
 	j.w.counts.Runs++
+	if it.h.unknown {
+		r.excused, j.excused[m] = true, true
+	}
 	if j.w.store.down {
 		j.w.counts.RunsInOutage++
 	}
@@ -60,24 +58,24 @@ func (j *journal) started(a *agent, it *item) *run {
 	stale := false
 	if lost, forced := set.ForcedFrom(a.c.unit); forced && !j.w.o.strict && it.key == (filter.Key{Set: lost.Set, Term: lost.Term}) {
 		// The process does not know yet that its unit was given up: promise P2 does not hold for what it does.
-		stale, r.excused, j.excused[o] = true, true, true
+		stale, r.excused, j.excused[m] = true, true, true
 		j.w.counts.Stale++
 	} else if j.givenUp[set.ID] == a.c && !j.w.o.strict {
-		r.excused, j.excused[o] = true, true
+		r.excused, j.excused[m] = true, true
 	} else if set.Owner != a.c.unit || filter.KeyOf(set) != it.key {
 		j.w.fail("%s starts %s under %s, but its route is %s's under %s", a.client, o, it.key, set.Owner, filter.KeyOf(set))
 	}
-	if len(j.done[o]) > 0 {
-		if !j.excused[o] {
+	if len(j.done[m]) > 0 {
+		if !j.excused[m] {
 			j.w.fail("%s runs %s again", a.client, o)
 		}
 		j.w.counts.Repeats++
-		if j.lost[o] {
+		if j.lost[m] {
 			j.w.counts.ForcedRepeats++
 		}
 	}
-	for _, other := range j.now[o] {
-		if !other.excused && !j.excused[o] {
+	for _, other := range j.now[m] {
+		if !other.excused && !j.excused[m] {
 			j.w.fail("%s runs %s while %s does", a.client, o, other.a.client)
 		}
 	}
@@ -97,7 +95,7 @@ func (j *journal) started(a *agent, it *item) *run {
 		j.inOrder(r)
 	}
 	j.inFlight[a] = append(j.inFlight[a], r)
-	j.now[o] = append(j.now[o], r)
+	j.now[m] = append(j.now[m], r)
 	return r
 }
 
@@ -108,17 +106,17 @@ func (j *journal) inOrder(r *run) {
 	if r.value == "" {
 		l.unit = r.unit
 	}
-	if last, ok := j.last[l]; ok && !j.begun[r.origin] && r.origin.Offset < last {
+	if last, ok := j.last[l]; ok && !r.m.lost && !r.m.early && !j.begun[r.m] && r.origin.Offset < last {
 		j.w.fail("%s starts %s after offset %d of the same route", r.a.client, r.origin, last)
 	}
-	j.begun[r.origin], j.last[l] = true, max(j.last[l], r.origin.Offset)
+	j.begun[r.m], j.last[l] = true, max(j.last[l], r.origin.Offset)
 }
 
 func (j *journal) ended(a *agent, r *run, done bool) {
 	what := "ended, failed"
 	if done {
 		what = "ended, done"
-		j.done[r.origin] = append(j.done[r.origin], r)
+		j.done[r.m] = append(j.done[r.m], r)
 	}
 	a.trace(what, r.origin, r.key.String())
 	j.forget(r)
@@ -126,7 +124,7 @@ func (j *journal) ended(a *agent, r *run, done bool) {
 
 func (j *journal) forget(r *run) {
 	j.inFlight[r.a] = without(j.inFlight[r.a], r)
-	j.now[r.origin] = without(j.now[r.origin], r)
+	j.now[r.m] = without(j.now[r.m], r)
 }
 
 // killed ends what a process was running.
@@ -171,13 +169,14 @@ func (j *journal) of(table *msha.Table, id string, f func(*message)) {
 func (j *journal) handedOver(table *msha.Table, id string, h *filter.HandOver, held func(*message) bool) {
 	handed := j.handed(h, id)
 	j.of(table, id, func(m *message) {
-		spans, mentioned := handed[m.origin.OriginQueue]
-		left, done := spans.Contains(m.origin.Offset), len(j.done[m.origin]) > 0
+		o := j.w.identity(m)
+		spans, mentioned := handed[o.OriginQueue]
+		left, done := spans.Contains(o.Offset), len(j.done[m]) > 0
 		_, away := table.Sets[id].ForcedFrom(m.unit)
 		switch {
-		case left && done && !j.excused[m.origin]:
+		case left && done && !j.excused[m] && !m.lost: // what is lost is nowhere to be repeated, unless it was copied: see started
 			j.w.fail("the hand-over of %s lists %s, which was processed", id, m.origin)
-		case left || done:
+		case left || done || m.lost || m.early:
 		case away || held(m):
 			j.w.counts.HeldBack++
 		case mentioned:
@@ -188,19 +187,20 @@ func (j *journal) handedOver(table *msha.Table, id string, h *filter.HandOver, h
 
 func nothing(*message) bool { return false }
 
-// unreplicated excuses what the losing unit of a forced switch has done, or is doing, and the gaining one cannot know: seen is how much of the
+// unreplicated excuses what the losing unit of a forced switch has done, or is doing, and the gaining one cannot know: seen is what of the
 // losing unit's logs is copied, and held what is held back.
-func (j *journal) unreplicated(o *order, h *filter.HandOver, seen map[*factLog]int, held func(*message) bool) {
+func (j *journal) unreplicated(o *order, h *filter.HandOver, seen map[*body]bool, held func(*message) bool) {
 	for _, x := range o.plan.Moves {
 		handed := j.handed(h, x.NewSet)
 		j.of(o.table, x.NewSet, func(m *message) {
-			p, recorded := j.recorded[m.origin]
-			if n, of := seen[p.log]; recorded && (!of || p.index < n) {
+			p, recorded := j.recorded[m]
+			if recorded && (seen[p] || p.log.unit != o.from.unit) {
 				return
 			}
-			spans, mentioned := handed[m.origin.OriginQueue] // a queue that is not mentioned is processed from its baseline on
-			if (spans.Contains(m.origin.Offset) || !mentioned) && !held(m) && len(j.done[m.origin]) > 0 {
-				j.excused[m.origin], j.lost[m.origin] = true, true
+			id := j.w.identity(m)
+			spans, mentioned := handed[id.OriginQueue] // a queue that is not mentioned is processed from its baseline on
+			if (spans.Contains(id.Offset) || !mentioned) && !held(m) && len(j.done[m]) > 0 {
+				j.excused[m], j.lost[m] = true, true
 			}
 		})
 		j.givenUp[x.NewSet] = o.from
@@ -213,7 +213,7 @@ func (j *journal) overtake(o *order) {
 	for _, a := range o.from.agents {
 		for _, r := range j.inFlight[a] {
 			if id, _ := o.table.SetID(r.value, r.unit); j.givenUp[id] == o.from {
-				r.excused, j.excused[r.origin] = true, true
+				r.excused, j.excused[r.m] = true, true
 			}
 		}
 	}
@@ -239,12 +239,14 @@ func (j *journal) rejoined(table *msha.Table, id, unit string, h *filter.HandOve
 	handed := j.handed(h, id)
 	set := table.Sets[id]
 	j.of(table, id, func(m *message) {
-		spans, mentioned := handed[m.origin.OriginQueue]
-		left, done := spans.Contains(m.origin.Offset), len(j.done[m.origin]) > 0
+		o := j.w.identity(m)
+		spans, mentioned := handed[o.OriginQueue]
+		left, done := spans.Contains(o.Offset), len(j.done[m]) > 0
 		_, away := set.ForcedFrom(m.unit)
 		switch {
-		case left && done && !j.excused[m.origin] && !j.w.ranUnder(m, filter.KeyOf(set)):
+		case left && done && !j.excused[m] && !m.lost && !j.w.ranUnder(m, filter.KeyOf(set)):
 			j.w.fail("the rejoin of %s gives %s to %s, which was processed", unit, m.origin, id)
+		case m.lost || m.early:
 		case !left && !done && mentioned && !(away && m.unit != unit):
 			j.w.fail("the rejoin of %s forgets %s of %s", unit, m.origin, id)
 		}

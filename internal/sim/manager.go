@@ -13,10 +13,10 @@ import (
 
 // manager runs switches, several at a time. Each unit's log is folded once and followed from call to call.
 type manager struct {
-	w      *world
-	facts  map[*cluster]*filter.Facts
-	next   map[*factLog]int
-	active int
+	w     *world
+	facts map[*cluster]*filter.Facts
+	next  map[*factLog]int
+	names int // managers there have been
 
 	returning map[*cluster]*order // units that are being taken back
 }
@@ -35,20 +35,31 @@ func (m *manager) read(c *cluster) *filter.Facts {
 	for _, broker := range c.brokers {
 		l := c.logs[broker]
 		for ; m.next[l] < len(l.bodies); m.next[l]++ {
-			for _, r := range l.bodies[m.next[l]] {
+			for _, r := range l.bodies[m.next[l]].records {
 				f.Apply(broker, r)
 			}
 		}
 	}
 	for _, l := range c.copies {
 		for ; m.next[l] < len(l.bodies); m.next[l]++ {
-			for _, r := range l.bodies[m.next[l]] {
+			for _, r := range l.bodies[m.next[l]].records {
 				f.ApplyCopy(r)
 				f.ApplyHandOver(r)
 			}
 		}
 	}
 	return f
+}
+
+// forget folds a unit's logs anew: one of them has lost its tail.
+func (m *manager) forget(c *cluster) {
+	delete(m.facts, c)
+	for _, l := range c.logs {
+		delete(m.next, l)
+	}
+	for _, l := range c.copies {
+		delete(m.next, l)
+	}
 }
 
 // begin plans a switch of random routes and fences them.
@@ -82,10 +93,24 @@ func (m *manager) begin() {
 		return
 	}
 	m.w.counts.Switches++
-	m.active++
 	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}}
 	if m.w.chance(0.25) {
 		o.doomed = pick(m.w.loop, []string{"drain", "confirm", "hand over", "commit", reopened})
 	}
-	o.checkGates()
+	o.submit(o.checkGates)
+}
+
+// active counts the orders that have not ended.
+func (m *manager) active() (n int) {
+	for _, s := range m.w.store.orders {
+		if s.phase != phaseEnded {
+			n++
+		}
+	}
+	for _, s := range m.w.store.table.Sets {
+		if s.State == msha.SetFenced {
+			n++
+		}
+	}
+	return n
 }

@@ -10,6 +10,10 @@ import (
 
 // notified is the broker's notice that the consumer list changed.
 func (a *agent) notified() {
+	a.heartbeatSoon()
+}
+
+func (a *agent) heartbeatSoon() {
 	if a.phase == running && !a.beating {
 		a.rebalance()
 	}
@@ -80,12 +84,13 @@ func (a *agent) reallocate(ids []string) {
 	}
 	for _, name := range a.c.topicNames() {
 		for _, q := range a.c.topics[name] {
-			if want[q.local] && a.held[q.local] == nil {
+			if want[q.local] && a.held[q.local] == nil && !a.anew {
 				a.acquire(q)
 			}
 		}
 	}
-	if a.w.mutation != NoVoid {
+	a.releaseStrays()
+	if a.w.mutation != NoVoid && !a.anew {
 		a.voidDead(ids)
 	}
 }
@@ -131,178 +136,6 @@ func (a *agent) renew(h *held) {
 	})
 }
 
-// acquire takes a queue: its lock, the log to its end, an unreleased Hold of another process waited out, Hold, the start position,
-// the Baseline; only then is it pulled.
-func (a *agent) acquire(q *queue) {
-	h := &held{q: q, committed: -1}
-	a.held[q.local] = h
-	asked := a.w.now
-	ok := false
-	a.call(func() { ok = a.c.lock(q, a.client) }, func(err error) {
-		if a.w.mutation == NoLock {
-			ok, err = true, nil
-		}
-		if err == nil && !ok {
-			a.unlockDead(q)
-		}
-		if err != nil || !ok {
-			delete(a.held, q.local) // somebody still finishes his work; the next round tries again
-			a.broadcast()
-			return
-		}
-		h.trustUntil, h.lockedAt = asked+trustTime, a.w.now
-		if a.closed(h) {
-			return
-		}
-		if a.w.mutation == NoLogRead {
-			a.awaitRelease(h)
-			return
-		}
-		a.readLog(q.local.Broker, func() { a.awaitRelease(h) })
-	})
-}
-
-// unlockDead gives the lock of a holder back that no broker lists: it has died, or will notice that it has lost it.
-func (a *agent) unlockDead(q *queue) {
-	holder, held := a.t.Facts().Holder(q.local)
-	if !held || holder.Client == a.client {
-		return
-	}
-	listed := true
-	a.call(func() { listed = slices.Contains(a.c.listed(), holder.Client) }, func(err error) {
-		if err != nil || listed {
-			return
-		}
-		a.call(func() {
-			if q.holder == holder.Client {
-				a.w.counts.TakenLocks++
-				a.trace("unlocked for the dead", msha.Origin{}, holder.Client+" "+q.local.String())
-			}
-			a.c.unlock(q, holder.Client)
-		}, func(error) {})
-	})
-}
-
-// closed ends the opening of a queue that is given up meanwhile.
-func (a *agent) closed(h *held) bool {
-	if h.dropped {
-		h.done = true
-		a.broadcast()
-	}
-	return h.dropped
-}
-
-// awaitRelease waits until the holder that the log names has released the queue, or relies on its lock no more and is not listed: until then what
-// it has started may run.
-func (a *agent) awaitRelease(h *held) {
-	var other filter.Record
-	released := func() bool {
-		holder, held := a.t.Facts().Holder(h.q.local)
-		other = holder
-		return !held || holder.Writer == a.writer || a.w.mutation == NoLock
-	}
-	over := false
-	a.await(func() bool { return over || h.dropped || released() }, func() {
-		if a.closed(h) {
-			return
-		}
-		if over {
-			a.readLog(h.q.local.Broker, func() { a.open(h) })
-			return
-		}
-		over = true
-		a.open(h)
-	})
-	var look func()
-	look = func() {
-		if over || h.dropped {
-			return
-		}
-		listed := true
-		a.call(func() {
-			listed = slices.Contains(a.c.listed(), other.Client) && a.c.members[other.Client].writer == other.Writer
-		}, func(err error) {
-			if err != nil || listed && a.w.mutation != PassesOverListed {
-				a.after(tick, look)
-				return
-			}
-			over = true
-			if !listed {
-				a.c.passOver(other.Client)
-			}
-			a.broadcast()
-		})
-	}
-	if !over {
-		wait := h.lockedAt + trustTime + trustMargin - a.w.now
-		if a.w.mutation == NoTrustWait {
-			wait = 0
-		}
-		a.after(wait, look)
-	}
-}
-
-// passOver is where a process that is not listed counts as cut off if it is alive after all: what it has not published may repeat.
-func (c *cluster) passOver(client string) {
-	for _, a := range c.agents {
-		if a.alive() && a.client == client {
-			c.w.counts.PassedOver++
-			a.trace("passed over", msha.Origin{}, "")
-			a.excuse()
-		}
-	}
-}
-
-func (a *agent) open(h *held) {
-	if a.closed(h) {
-		return
-	}
-	broker := h.q.local.Broker
-	hold := filter.Record{Kind: filter.Hold, Group: group, Client: a.client, Writer: a.writer, Local: h.q.local}
-	a.insist(broker, []filter.Record{hold}, func(int64) {
-		start := int64(0)
-		a.call(func() { start = max(h.q.committed, 0) }, func(err error) {
-			if err != nil {
-				a.open(h)
-				return
-			}
-			if _, known := a.t.Facts().Baseline(h.q.origin); !h.home() || known {
-				a.opened(h, start)
-				return
-			}
-			base := filter.Record{Kind: filter.Baseline, Group: group, Queue: h.q.origin, Offset: start}
-			a.insist(broker, []filter.Record{base}, func(end int64) {
-				ends := map[string]int64{broker: end}
-				a.await(func() bool { return a.readTo(ends) }, func() { a.opened(h, start) })
-			})
-		})
-	})
-}
-
-func (a *agent) opened(h *held, start int64) {
-	if a.closed(h) {
-		return
-	}
-	h.next, h.ready = start, true
-	if !h.retry() {
-		var origin msha.OriginQueue
-		next := int64(0)
-		switch {
-		case h.home():
-			origin, next = h.q.origin, start
-		case start > 0:
-			o := h.q.items[start-1].origin
-			origin, next = o.OriginQueue, o.Offset+1
-		}
-		h.acquiredAt = next
-		a.t.Acquire(h.q.local, origin, next)
-	}
-	a.trace("acquired", msha.Origin{}, h.q.local.String())
-	a.unpark()
-	a.scan()
-	a.pull(h)
-}
-
 // giveUp stops starting a queue's messages, forgets those in the buffer and gives the queue back once what runs has ended, facts are
 // published and offsets committed.
 func (a *agent) giveUp(h *held) {
@@ -327,6 +160,7 @@ func (a *agent) giveUp(h *held) {
 		}
 		finish := func() {
 			delete(a.held, h.q.local)
+			a.left[h.q.local] = h.leftover()
 			a.trace("released", msha.Origin{}, h.q.local.String())
 			a.broadcast()
 		}
@@ -334,7 +168,7 @@ func (a *agent) giveUp(h *held) {
 			release(func() { a.publish(finish) })
 			return
 		}
-		a.publish(func() { release(finish) })
+		a.carry(h, func() { a.publish(func() { release(finish) }) })
 	})
 }
 

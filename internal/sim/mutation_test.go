@@ -39,6 +39,17 @@ func TestMutationsAreNoticed(t *testing.T) {
 		RejoinIgnoresDone:   100,
 		ForgetsForced:       1000,
 		NoStrictWait:        1000,
+		NoFingerprint:       100,
+		NoTail:              100,
+		NoLogCheck:          100,
+		AbsentBeyondEnd:     1000,
+		CommitInDoubt:       1000,
+		ForeignUnread:       1000,
+		SentAnyhow:          1000,
+		UnsentStays:         1000,
+		NoManagerFence:      1000,
+		SkipsPhase:          1000,
+		OrphanStays:         1000,
 	} {
 		if within > mutationSeeds {
 			continue // too slow under the race detector

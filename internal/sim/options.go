@@ -28,8 +28,10 @@ type options struct {
 	ordered                        bool // the group's queues run one message after the other
 	crashes                        bool // kills and freezes
 	kills, freezes, leaves, joins  int
-	breaks                         int // of a process's connections, for a moment
-	outages                        int // of the metastore
+	breaks                         int  // of a process's connections, for a moment
+	outages                        int  // of the metastore
+	losses                         int  // of what a broker had stored last
+	managers                       bool // die and freeze
 	switches                       int
 	disasters                      int     // whole units lost for a while
 	strict                         bool    // no start without the metastore
@@ -59,6 +61,10 @@ func drawOptions(l *loop) options {
 			o.units = 3
 		}
 	}
+	if l.chance(0.35) {
+		o.losses = 1 + l.rng.IntN(3)
+	}
+	o.managers = l.chance(0.4)
 	return o
 }
 
@@ -75,6 +81,10 @@ type Counts struct {
 	Disasters, Forced, ForcedSplits, Stale, HeldBack, Rejoins int
 	ForcedRepeats, ForcedChains, StrictForced, TakenLocks     int
 	Breaks, PassedOver                                        int
+	Losses, LostMessages, LostCopies, LostRetries, LostFacts  int
+	Resumed, Raised, RaisedByHand, Early, Parted, Carried     int
+	ForeignCommits, LogsLost, Unsent                          int
+	ManagersLost, Resumptions, Orphans                        int
 }
 
 // Add sums two runs.
@@ -88,5 +98,7 @@ func (c *Counts) fields() []*int {
 	return []*int{&c.Events, &c.Messages, &c.Runs, &c.Switches, &c.Splits, &c.AbortsAfterAck, &c.Deadlines, &c.TakeOvers, &c.Rescans, &c.Rescanned,
 		&c.Retries, &c.StoredTimeouts, &c.Refused, &c.PastCopies, &c.DeadLetters, &c.Opens, &c.Voided, &c.Leaves, &c.Kills, &c.Freezes,
 		&c.Joins, &c.LapsedGates, &c.LostLocks, &c.Repeats, &c.ReplicatorRepeats, &c.RunsInOutage, &c.OrderedRuns, &c.OrderedFailures, &c.OrderedRescanned,
-		&c.Disasters, &c.Forced, &c.ForcedSplits, &c.Stale, &c.HeldBack, &c.Rejoins, &c.ForcedRepeats, &c.ForcedChains, &c.StrictForced, &c.TakenLocks, &c.Breaks, &c.PassedOver}
+		&c.Disasters, &c.Forced, &c.ForcedSplits, &c.Stale, &c.HeldBack, &c.Rejoins, &c.ForcedRepeats, &c.ForcedChains, &c.StrictForced, &c.TakenLocks, &c.Breaks, &c.PassedOver,
+		&c.Losses, &c.LostMessages, &c.LostCopies, &c.LostRetries, &c.LostFacts, &c.Resumed, &c.Raised, &c.RaisedByHand, &c.Early, &c.Parted, &c.Carried,
+		&c.ForeignCommits, &c.LogsLost, &c.Unsent, &c.ManagersLost, &c.Resumptions, &c.Orphans}
 }

@@ -19,6 +19,12 @@ type order struct {
 	ignored  string           // DropOneAck: who is not waited for
 	doomed   string           // the phase this switch will be aborted in, or reopened
 	acked    bool
+
+	by       string // its manager
+	dead     bool
+	frozen   bool
+	deferred []func()
+	hashes   map[string]string // of what was handed over
 }
 
 // reopened says that somebody else reopens the routes while the manager hands them over, as anyone may after the deadline.
@@ -32,7 +38,7 @@ func (o *order) checkGates() {
 	o.look(func(waiting []string, _ map[string]uint64) {
 		for _, client := range waiting {
 			if since, absent := o.absent[client]; absent && o.m.w.now-since < gateWindow {
-				o.m.w.after(50, o.checkGates)
+				o.after(50, o.checkGates)
 				return
 			}
 		}
@@ -47,24 +53,40 @@ func (o *order) fence() {
 			w.counts.Splits++
 		}
 	}
-	w.store.edit(func(t *msha.Table) (*msha.Table, error) {
-		if !o.fits(t) {
+	o.edit(func(t *msha.Table) (*msha.Table, error) {
+		switch fenced, committed := o.located(t); {
+		case fenced:
+			return t, nil
+		case committed || !o.fits(t):
 			return nil, msha.ErrConflict
 		}
 		return route.Fence(t, o.plan)
 	}, func(t *msha.Table, err error) {
 		if err != nil {
-			o.m.active--
+			o.abort()
 			return
 		}
 		o.table, o.deadline = t, w.now+o.plan.Deadline.Milliseconds()
 		o.trace("fenced", "")
-		if o.plan.Request.Forced {
-			o.takeAway()
-			return
-		}
-		o.drain()
+		o.next(phaseDrain, o.begunPause)
 	})
+}
+
+// begunPause goes on once the routes are fenced.
+func (o *order) begunPause() {
+	if o.plan.Request.Forced {
+		o.takeAway()
+		return
+	}
+	o.drain()
+}
+
+func (o *order) handOverAgain() {
+	if o.plan.Request.Forced {
+		o.handOverForced()
+		return
+	}
+	o.handOver()
 }
 
 // fits refuses a plan that was made from a table that has changed since: its sets have other owners or terms. That its values are still
@@ -85,32 +107,34 @@ func (o *order) trace(what, detail string) {
 // look reads the losing unit in this order: consumer list, roster, acknowledgements. It gives those who have not acknowledged.
 func (o *order) look(then func(waiting []string, acks map[string]uint64)) {
 	w := o.m.w
-	w.after(w.latency(), func() {
+	o.after(w.latency(), func() {
 		listed := o.from.listed()
 		w.store.do(func() error { return nil }, func(err error) {
-			if err != nil || o.from.cut {
-				clear(o.absent)
-				then([]string{nobody}, nil)
-				return
-			}
-			roster := w.store.roster
-			acks := o.m.read(o.from).Acked(o.from.brokers)
-			var waiting []string
-			for _, member := range roster.Members {
-				if member.Unit != o.from.unit {
-					continue
+			o.on(func() {
+				if err != nil || o.from.cut {
+					clear(o.absent)
+					then([]string{nobody}, nil)
+					return
 				}
-				id := member.ClientID
-				if slices.Contains(listed, id) {
-					delete(o.absent, id)
-				} else if _, known := o.absent[id]; !known {
-					o.absent[id] = w.now
+				roster := w.store.roster
+				acks := o.m.read(o.from).Acked(o.from.brokers)
+				var waiting []string
+				for _, member := range roster.Members {
+					if member.Unit != o.from.unit {
+						continue
+					}
+					id := member.ClientID
+					if slices.Contains(listed, id) {
+						delete(o.absent, id)
+					} else if _, known := o.absent[id]; !known {
+						o.absent[id] = w.now
+					}
+					if o.table == nil || acks[id] < o.table.Version {
+						waiting = append(waiting, id)
+					}
 				}
-				if o.table == nil || acks[id] < o.table.Version {
-					waiting = append(waiting, id)
-				}
-			}
-			then(waiting, acks)
+				then(waiting, acks)
+			})
 		})
 	})
 }
@@ -137,10 +161,10 @@ func (o *order) drain() {
 		case o.doomed == "drain":
 			o.abort()
 		case len(left) > 0:
-			w.after(w.between(20, 80), o.drain)
+			o.after(w.between(20, 80), o.drain)
 		default:
 			o.acked = true
-			o.confirm()
+			o.next(phaseConfirm, o.confirm)
 		}
 	})
 }
@@ -151,7 +175,7 @@ func (o *order) confirm() {
 		case o.doomed == "confirm" || o.m.w.now >= o.deadline:
 			o.abort()
 		case len(left) > 0:
-			o.m.w.after(o.m.w.between(20, 80), o.confirm)
+			o.after(o.m.w.between(20, 80), o.confirm)
 		default:
 			for _, id := range waiting { // gone: nobody has to wait for them again
 				if id != nobody {
@@ -159,7 +183,7 @@ func (o *order) confirm() {
 					o.m.w.store.roster = o.m.w.store.roster.Without(id)
 				}
 			}
-			o.handOver()
+			o.next(phaseHandOver, o.handOver)
 		}
 	})
 }

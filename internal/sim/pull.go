@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 )
@@ -14,18 +16,33 @@ func (a *agent) pull(h *held) {
 			return
 		}
 		var batch []stored
-		end := h.next
+		end, gap, reused, checked := h.next, false, false, false
 		a.call(func() {
-			end = min(int64(len(h.q.items)), h.next+a.w.between(1, pullBatch))
+			if checked = h.suspect > 0; checked {
+				gap, reused = h.missing()
+			}
+			if gap = gap || h.next > h.q.end(); gap || reused {
+				return
+			}
+			end = min(h.q.end(), h.next+a.w.between(1, pullBatch))
 			batch = h.q.items[h.next:end]
 		}, func(err error) {
+			if h.suspect == 0 && (err != nil || gap) {
+				h.suspect = a.w.now
+			}
 			switch {
 			case a.closed(h):
-			case err != nil:
+			case err != nil, h.suspect > 0 && !checked && !gap: // the connection broke meanwhile
 				a.after(50, func() { a.pull(h) })
+			case reused || gap && a.w.now-h.suspect > consumerSettle:
+				a.parted(h)
+			case gap:
+				a.after(100, func() { a.pull(h) })
 			case len(batch) == 0:
+				h.suspect = 0
 				a.waitForMessage(h)
 			default:
+				h.suspect = 0
 				a.arrived(h, batch, end)
 				a.pull(h)
 			}
@@ -35,7 +52,7 @@ func (a *agent) pull(h *held) {
 
 // waitForMessage is the long poll.
 func (a *agent) waitForMessage(h *held) {
-	if int64(len(h.q.items)) > h.next {
+	if h.q.end() != h.next {
 		a.pull(h)
 		return
 	}
@@ -59,6 +76,7 @@ func (a *agent) arrived(h *held, batch []stored, end int64) {
 			continue
 		}
 		it := a.itemOf(h, m, h.next+int64(i))
+		h.last = &seen{m.message, it.offset, m.storedAt}
 		metas = append(metas, it.meta)
 		h.window.Add(it.offset)
 		a.ready = append(a.ready, it)
@@ -66,9 +84,12 @@ func (a *agent) arrived(h *held, batch []stored, end int64) {
 	switch {
 	case h.retry(): // the facts of retry copies are their messages' own
 	case h.home():
-		a.t.Pulled(h.q.local, h.q.origin, metas, end)
+		a.t.PulledHome(h.q.local, h.q.origin, h.in, metas, h.next, end)
 	default:
-		_, known := a.t.LocalOf(h.q.origin)
+		known := !slices.ContainsFunc(metas, func(m filter.Message) bool {
+			_, known := a.t.LocalOf(m.Origin.OriginQueue)
+			return !known
+		})
 		a.t.Pulled(h.q.local, msha.OriginQueue{}, metas, 0)
 		if !known { // what lies before the first message the group wants has never been looked at
 			a.unsettle()
@@ -81,7 +102,7 @@ func (a *agent) arrived(h *held, batch []stored, end int64) {
 
 func (a *agent) itemOf(h *held, m stored, offset int64) *item {
 	return &item{h: h, m: m, offset: offset, arrived: a.fresh,
-		meta: filter.Message{Origin: m.origin, Value: m.value, Unit: m.unit, Retry: m.number}}
+		meta: filter.Message{Origin: h.identity(m, offset), Value: m.value, Unit: m.unit, Retry: m.number}}
 }
 
 // unpark looks again at the messages that had to wait.
@@ -143,7 +164,7 @@ func (a *agent) decide(it *item) {
 		if it.m.number != "" {
 			a.w.counts.PastCopies++
 		}
-		a.trace("skipped", it.m.origin, it.m.number+" "+d.Reason)
+		a.trace("skipped", it.meta.Origin, it.m.number+" "+d.Reason)
 		a.t.Skipped(it.meta)
 		a.acknowledged(it)
 		a.changed = true
@@ -165,7 +186,7 @@ func (a *agent) freshen(it *item) {
 // refuse writes Close before the retry copy is acknowledged: whoever holds the message's queue reads it and re-scans.
 func (a *agent) refuse(it *item, d filter.Decision) {
 	a.w.counts.Refused++
-	a.trace("refused", it.m.origin, it.m.number+" "+d.Reason)
+	a.trace("refused", it.meta.Origin, it.m.number+" "+d.Reason)
 	it.h.running++
 	done := func(int64) {
 		it.h.running--

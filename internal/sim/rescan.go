@@ -8,7 +8,7 @@ import (
 )
 
 // scan reads again what the terms still have to process below the pull positions. There is no timer behind it: whatever makes
-// something pending must call it.
+// something pending must call it; but for copies that were lost.
 func (a *agent) scan() {
 	if a.scanning {
 		a.again = true
@@ -69,24 +69,29 @@ func (a *agent) scanQueue(q msha.OriginQueue, then func()) {
 		offset int64
 	}
 	var got []found
+	short, end := false, int64(0)
 	a.call(func() {
+		end = h.endOf(q)
+		if short = h.q.end() < h.next; short {
+			return
+		}
 		for i, m := range h.q.items {
-			if m.origin.OriginQueue == q && wanted.Contains(m.origin.Offset) && !m.unwanted {
+			if id := h.identity(m, int64(i)); id.OriginQueue == q && wanted.Contains(id.Offset) && !m.unwanted {
 				got = append(got, found{m, int64(i)})
 			}
 		}
 	}, func(err error) {
-		if err != nil {
+		if err != nil || short {
 			a.again = true
 		}
-		if err != nil || h.dropped || a.w.o.ordered && h.lane.Stale(scan) {
+		if err != nil || short || h.dropped || a.w.o.ordered && h.lane.Stale(scan) {
 			then()
 			return
 		}
 		pending := a.pending(h, q).Intersect(wanted)
 		gone := slices.Clone(pending)
 		for _, f := range got {
-			off := f.m.origin.Offset
+			off := h.identity(f.m, f.offset).Offset
 			gone = gone.Minus(filter.Range(off, off+1))
 			if !pending.Contains(off) || !a.t.Pending(q).Contains(off) {
 				continue
@@ -100,8 +105,30 @@ func (a *agent) scanQueue(q msha.OriginQueue, then func()) {
 			a.t.Reread(it.meta)
 			a.ready = append(a.ready, it)
 		}
+		if a.w.mutation != AbsentBeyondEnd {
+			if later := gone.Minus(filter.Range(0, end)); !later.Empty() {
+				a.after(tick, a.scan) // it will be copied again, or never
+			}
+			gone = gone.Below(end)
+		}
 		a.t.Absent(q, gone)
 		a.broadcast()
 		then()
 	})
+}
+
+// endOf is where an origin queue ends in a local one, as far as it is there: what its broker has lost of it will be copied again.
+func (h *held) endOf(q msha.OriginQueue) (end int64) {
+	if h.home() {
+		return filter.End
+	}
+	for _, m := range h.q.items {
+		switch {
+		case m.id.Incarnation > q.Incarnation:
+			return filter.End
+		case m.id.OriginQueue == q:
+			end = max(end, m.id.Offset+1)
+		}
+	}
+	return end
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-msha/msha"
 )
 
 var (
@@ -50,7 +52,10 @@ func TestSchedules(t *testing.T) {
 	if *seed != 0 {
 		w := newWorld(*seed, Mutation(*mutant))
 		if *about != "" {
-			w.tr.keep = func(e traced) bool { return e.origin.Topic == "" || e.origin.String() == *about }
+			w.tr.keep = func(e traced) bool {
+				o := msha.Origin{OriginQueue: e.origin.First(), Offset: e.origin.Offset}
+				return e.origin.Topic == "" || o.String() == *about
+			}
 		}
 		r := w.run(*seed)
 		t.Logf("%+v", r.Counts)
@@ -70,6 +75,10 @@ func TestSchedules(t *testing.T) {
 		"ordered runs": counts.OrderedRuns, "ordered failures": counts.OrderedFailures, "ordered re-scans": counts.OrderedRescanned,
 		"repeated batches": counts.ReplicatorRepeats, "runs without metastore": counts.RunsInOutage, "passed deadlines": counts.Deadlines,
 		"forced switches": counts.Forced, "forced splits": counts.ForcedSplits, "forced twice": counts.ForcedChains, "forced in Strict mode": counts.StrictForced,
+		"losses of a tail": counts.Losses, "lost messages": counts.LostMessages, "lost copies": counts.LostCopies, "lost retry copies": counts.LostRetries,
+		"lost facts": counts.LostFacts, "incarnations": counts.Raised, "incarnations raised by hand": counts.RaisedByHand, "messages stored over lost ones": counts.Early,
+		"queues that were missed": counts.Parted, "work carried over": counts.Carried, "processes that began anew": counts.LogsLost,
+		"lost managers": counts.ManagersLost, "resumed switches": counts.Resumptions,
 		"starts in a lost unit": counts.Stale, "held back": counts.HeldBack, "rejoins": counts.Rejoins, "repeats of lost progress": counts.ForcedRepeats,
 	} {
 		require.NotZero(t, n, "no schedule had %s", name)

@@ -18,6 +18,7 @@ type store struct {
 	down   bool
 	table  *msha.Table
 	roster msha.Roster
+	orders map[string]*storedOrder
 }
 
 // do is one call; f runs at the server.
@@ -92,5 +93,8 @@ func (s *store) outage(d int64) {
 		s.down = false
 		s.w.trace("metastore", "up", msha.Origin{}, "")
 		s.publish()
+		for _, c := range s.w.clusters {
+			s.tell(c.unit)
+		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/metastore/memory"
 	"github.com/go-msha/msha/route"
 )
 
@@ -26,6 +27,8 @@ type world struct {
 	manager  *manager
 	journal  *journal
 	produced []*message
+	pipes    []*pipe
+	history  history
 	tables   []*msha.Table
 	agents   int
 	quiet    bool // no more faults
@@ -47,8 +50,9 @@ func Run(seed uint64, mutation Mutation) Result { return newWorld(seed, mutation
 func newWorld(seed uint64, mutation Mutation) *world {
 	w := &world{loop: newLoop(seed), mutation: mutation}
 	w.o = drawOptions(w.loop)
-	w.journal, w.manager, w.store = newJournal(w), newManager(w), &store{w: w}
+	w.journal, w.manager, w.store = newJournal(w), newManager(w), &store{w: w, orders: map[string]*storedOrder{}}
 	w.units = &msha.Units{}
+	w.history = history{docs: memory.New(), truth: map[string]*msha.Incarnations{}, known: map[string]*msha.Incarnations{}}
 	values := map[string][]string{}
 	var names []string
 	for i := range w.o.units {
@@ -79,10 +83,12 @@ func (w *world) connect() {
 				continue
 			}
 			for _, q := range from.home() {
-				(&pipe{w: w, from: q, to: to.replicaOf(q.origin), target: to}).run()
+				p := &pipe{w: w, from: q, to: to.replicaOf(q.origin), source: from, target: to}
+				w.pipes = append(w.pipes, p)
+				p.run()
 			}
-			for _, broker := range from.brokers {
-				l := &factLog{unit: from.unit, broker: broker}
+			for i, broker := range from.brokers {
+				l := &factLog{w: w, unit: from.unit, broker: broker, home: to.brokers[i%len(to.brokers)]}
 				to.copies = append(to.copies, l)
 				(&logPipe{w: w, from: from.logs[broker], to: l, target: to}).run()
 			}
@@ -126,6 +132,7 @@ func (w *world) run(seed uint64) Result {
 	}
 	w.schedule()
 	w.manager.rejoins()
+	w.manager.resumes()
 	w.after(w.o.produceFor+500, w.settle)
 	rest := int64(-1)
 	for w.err == nil && w.step() {
@@ -137,7 +144,10 @@ func (w *world) run(seed uint64) Result {
 			rest = w.now + 3000 // for what might still repeat
 		}
 		if rest >= 0 && w.now > rest {
-			break
+			if w.unfinished() == "" {
+				break
+			}
+			rest = -1 // something is repeated
 		}
 	}
 	w.counts.Messages = len(w.produced)
@@ -165,6 +175,7 @@ func (w *world) schedule() {
 		}
 	})
 	w.times(w.o.disasters, w.disaster)
+	w.times(w.o.losses, w.loseTail)
 	w.times(w.o.leaves, func() { w.someAgent((*agent).stop) })
 	w.times(w.o.breaks, func() {
 		d := w.mostly(20, 400, 0.4, 1000, 6000)
@@ -229,6 +240,9 @@ func (w *world) produce() {
 	}
 	w.produced = append(w.produced, m)
 	w.trace(c.unit, "produced", m.origin, m.value)
+	if q.unknown() {
+		w.journal.early(m)
+	}
 	q.append(stored{message: m})
 }
 
@@ -250,7 +264,7 @@ func (w *world) staleTable() *msha.Table {
 
 // settle ends the faults, so that everything must come to an end.
 func (w *world) settle() {
-	if w.store.down || w.manager.active > 0 || w.away > 0 || len(w.missing()) > 0 {
+	if w.store.down || w.manager.active() > 0 || w.away > 0 || len(w.missing()) > 0 {
 		w.after(200, w.settle)
 		return
 	}
@@ -260,7 +274,7 @@ func (w *world) settle() {
 
 // unfinished says what is not at rest yet, "" if everything is.
 func (w *world) unfinished() string {
-	if w.manager.active > 0 {
+	if w.manager.active() > 0 {
 		return "a switch is under way"
 	}
 	if away := w.missing(); len(away) > 0 {
@@ -268,12 +282,17 @@ func (w *world) unfinished() string {
 	}
 	var missing []string
 	for _, m := range w.produced {
-		if !m.unwanted && len(w.journal.done[m.origin]) == 0 {
+		if w.owed(m) && len(w.journal.done[m]) == 0 {
 			missing = append(missing, m.origin.String()+" ("+m.value+")")
 		}
 	}
 	if len(missing) > 0 {
 		return fmt.Sprintf("%d messages not processed: %s", len(missing), strings.Join(missing[:min(3, len(missing))], ", "))
+	}
+	for _, p := range w.pipes {
+		if p.stale || p.in.Newest(p.from.origin) != w.history.of(p.source.unit).Newest(p.from.origin) || int64(p.next) < p.from.end() {
+			return "copies of " + p.from.local.String() + " are under way"
+		}
 	}
 	for _, c := range w.clusters {
 		if q := c.unheld(); q != "" {
@@ -290,7 +309,11 @@ func (w *world) unfinished() string {
 				if o := w.openOf(a, q); o != "" {
 					return o
 				}
-				if p := a.t.Pending(q); !p.Empty() {
+				h := a.holding(q)
+				if h == nil {
+					return a.client + " opens " + q.String()
+				}
+				if p := a.t.Pending(q).Below(h.endOf(q)); !p.Empty() {
 					return fmt.Sprintf("%s: %s of %s pending", a.client, p, q)
 				}
 			}
