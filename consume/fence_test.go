@@ -214,9 +214,7 @@ func handOver(f *fixture, p *msha.Plan, hash string, spans map[msha.OriginQueue]
 // ago and from what comes.
 func TestCommitToThisUnit(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both)
 	homes, copies := f.send("guangzhou", 10, home(0)), copied(f, replica, "guangzhou", 0, 10)
 	f.eventually("all skipped", func() bool { return m.Stats().Skipped == 20 && f.acknowledged(topic, replicaTopic) })

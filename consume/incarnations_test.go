@@ -179,9 +179,7 @@ func TestReplicaOfSeveralIncarnations(t *testing.T) {
 // The broker loses the tail of a replica queue and the replicator fills it again: what was processed is not repeated, the rest goes on.
 func TestReplicaQueueLostItsTail(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	f.join(both, func(m *member) { m.lim.settle = 300 * time.Millisecond })
 	keys := copied(f, replica, "beijing", 0, 10)
 	f.eventually("processed", func() bool { return f.journal.succeeded() == 10 && f.acknowledged(replicaTopic) })

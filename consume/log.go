@@ -202,7 +202,7 @@ func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
 	}
 	closed := false
 	for _, m := range res.Messages {
-		l.last = &remoting.Message{QueueOffset: m.QueueOffset, StoreTimestamp: m.StoreTimestamp, BodyCRC: m.BodyCRC}
+		l.last = seen(m)
 		records, err := filter.DecodeLog(m.Body, m.QueueOffset)
 		if err != nil {
 			e.cfg.Logger.Error("fact cannot be read", "log", l.queue.String(), "offset", m.QueueOffset, "error", err)

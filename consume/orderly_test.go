@@ -158,9 +158,7 @@ func TestOrderedQueuesMove(t *testing.T) {
 // A route comes to this unit: what its owner has left is processed before what was pulled later, in home and replica queues.
 func TestOrderedTakeOver(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both, ordered, doing(flaky))
 	homes, copies := f.line("guangzhou", 30, home(0)), copied(f, replica, "guangzhou", 0, 30)
 	f.eventually("all skipped", func() bool { return m.Stats().Skipped == 60 && f.acknowledged(topic, replicaTopic) })

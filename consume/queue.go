@@ -152,8 +152,11 @@ func (e *Engine) pullLoop(h *held) {
 		err := e.readOn(h, broker, !suspect.IsZero())
 		switch {
 		case err == nil:
-			backoff, suspect = retryInterval, time.Time{}
-			e.doubt(h, false)
+			backoff = retryInterval
+			if !suspect.IsZero() {
+				suspect = time.Time{}
+				e.doubt(h, false)
+			}
 		case h.ctx.Err() != nil:
 			return
 		case errors.Is(err, errReused), errors.Is(err, msha.ErrGap) && !suspect.IsZero() && time.Since(suspect) > e.limits.settle:
@@ -243,6 +246,11 @@ func (e *Engine) sameQueue(ctx context.Context, h *held) error {
 	return nil
 }
 
+// seen is what a message is recognized by later.
+func seen(m *remoting.Message) *remoting.Message {
+	return &remoting.Message{QueueOffset: m.QueueOffset, StoreTimestamp: m.StoreTimestamp, BodyCRC: m.BodyCRC}
+}
+
 func sameStored(a, b *remoting.Message) bool {
 	return a.QueueOffset == b.QueueOffset && a.StoreTimestamp == b.StoreTimestamp && a.BodyCRC == b.BodyCRC
 }
@@ -292,7 +300,7 @@ func (e *Engine) arrived(h *held, res *remoting.PullResult) error {
 		if m.QueueOffset < h.next {
 			continue
 		}
-		h.last = &remoting.Message{QueueOffset: m.QueueOffset, StoreTimestamp: m.StoreTimestamp, BodyCRC: m.BodyCRC}
+		h.last = seen(m)
 		if it := e.itemOf(h, m); it != nil {
 			items = append(items, it)
 			metas = append(metas, it.meta)

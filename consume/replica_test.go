@@ -41,6 +41,14 @@ func copied(f *fixture, q remoting.Queue, value string, from int64, n int) (keys
 	return keys
 }
 
+// copies makes the topics for copies from unit-2: of messages, and of its log, by which the group begins with all of them.
+func (f *fixture) copies() {
+	f.Helper()
+	f.topic(replicaTopic, 1)
+	f.topic(copyOfLog.Topic, 1)
+	f.foreignBaseline(0)
+}
+
 func (f *fixture) foreignBaseline(offset int64) {
 	f.Helper()
 	f.write(copyOfLog, filter.Record{Kind: filter.Baseline, Group: group, Queue: foreign(), Offset: offset})
@@ -79,9 +87,7 @@ func TestReplicaWaitsForItsBaseline(t *testing.T) {
 // A killed replicator stores a batch twice: each origin runs once. A message without origin is nobody's.
 func TestReplicaRepeatsAndStrays(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both, failing(1))
 	keys := copied(f, replica, "beijing", 0, 5)
 	f.put(replica, message("stray", "beijing"))

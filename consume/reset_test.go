@@ -319,9 +319,7 @@ func TestResetForwardInAReplicaQueue(t *testing.T) {
 // The origin lost its tail while it was copied: what is skipped is of two incarnations.
 func TestResetForwardOverIncarnations(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	gate := newBlocker(f)
 	m := f.join(both, gate.handler(), with(consumer.WithPullThresholdForQueue(4), consumer.WithPullBatchSize(4)))
 	again := foreign()
@@ -358,9 +356,7 @@ func TestResetForwardOverIncarnations(t *testing.T) {
 // Copies that the group's subscription filters out are read without being seen: the commit behind them is the group's own.
 func TestFilteredCopiesAreNoReset(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	tagged := func(m *member) { m.tags = "a" }
 	m := f.join(both, tagged)
 	copied(f, replica, "beijing", 0, 10)

@@ -41,9 +41,7 @@ func (f *fixture) expectNothing() {
 // A replaced replicator's last batch lies behind copies that are further. The binary search of a re-scan lands behind it.
 func TestSeekCopyPassesOverALateBatch(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both)
 	m.opens(3)
 	first := copied(f, replica, "guangzhou", 0, 13)
@@ -102,9 +100,7 @@ func TestSeekCopyFindsTheFirstCopy(t *testing.T) {
 // filtered out.
 func TestAcquiredBehindALateBatch(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both)
 	m.opens(3)
 	first := copied(f, replica, "guangzhou", 0, 13)
@@ -123,9 +119,7 @@ func TestAcquiredBehindALateBatch(t *testing.T) {
 // A process that takes a replica queue of several incarnations looks at the newest one only.
 func TestReplicaOfSeveralIncarnationsAfterRestart(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both)
 	m.opens(3)
 	n := 0
@@ -294,9 +288,7 @@ func TestOrderedBaselineInASnapshot(t *testing.T) {
 // A late batch waits behind a re-scan that waits for room, behind the late batch.
 func TestOrderedLateBatchAndFullBuffer(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	small := with(consumer.WithPullThresholdForQueue(64))
 	m := f.join(both, ordered, small)
 	m.opens(3)

@@ -79,9 +79,7 @@ func TestTakeOverBySQL(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarted=%v", restarted), func(t *testing.T) {
 			f := start(t, 1, filtering())
-			f.topic(replicaTopic, 1)
-			f.topic(copyOfLog.Topic, 1)
-			f.foreignBaseline(0)
+			f.copies()
 			m := f.join(both, highOnly)
 			m.opens(3)
 			grades := []int{1, 9, 2, 3, 8, 8, 1, 4, 9, 2, 2}

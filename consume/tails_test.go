@@ -22,9 +22,7 @@ func soonSettled(m *member) { m.lim.settle = 300 * time.Millisecond }
 // out.
 func TestReplicaQueueLostWhatWaited(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	gate := newBlocker(f)
 	m := f.join(both, soonSettled, with(consumer.WithConsumeGoroutineNums(2)), doing(func(ctx context.Context, msg *primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if slices.Contains([]string{"unit-2-beijing-0", "unit-2-beijing-1", "unit-2-beijing-2"}, msg.GetKeys()) {
@@ -55,9 +53,7 @@ func TestReplicaQueueLostWhatWaited(t *testing.T) {
 // same identities, and that it was stored anew does not matter.
 func TestReplicaQueueLostItsTailBetweenTwoHolds(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both, soonSettled)
 	keys := copied(f, replica, "beijing", 0, 10)
 	f.eventually("processed", func() bool { return f.journal.succeeded() == 10 && f.acknowledged(replicaTopic) })
@@ -74,9 +70,7 @@ func TestReplicaQueueLostItsTailBetweenTwoHolds(t *testing.T) {
 // The same with fewer copies than the committed offset says: a batch that was there twice is there once now. The queue is opened all the same.
 func TestReplicaQueueIsShorterThanItWas(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic(replicaTopic, 1)
-	f.topic(copyOfLog.Topic, 1)
-	f.foreignBaseline(0)
+	f.copies()
 	m := f.join(both, soonSettled)
 	keys := copied(f, replica, "beijing", 0, 10)
 	copied(f, replica, "beijing", 7, 3)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -97,28 +96,27 @@ func (c *clusters) Clients(ctx context.Context, unit string, groups []string) (m
 	if err != nil {
 		return nil, err
 	}
-	brokers := slices.Sorted(maps.Values(addrs))
-	found := make([][]string, len(groups)*len(brokers))
-	err = each(len(found), func(i int) error {
-		connections, err := l.cluster.ConsumerConnections(ctx, brokers[i%len(brokers)], groups[i/len(brokers)])
-		if err == nil {
+	found := make([][]string, len(groups))
+	err = each(len(groups), func(i int) error {
+		for _, addr := range addrs {
+			connections, err := l.cluster.ConsumerConnections(ctx, addr, groups[i])
+			if err != nil {
+				return err
+			}
 			for _, conn := range connections.Connections {
 				found[i] = append(found[i], conn.ClientID)
 			}
 		}
-		return err
+		slices.Sort(found[i])
+		found[i] = slices.Compact(found[i])
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := map[string][]string{}
-	for i, ids := range found {
-		group := groups[i/len(brokers)]
-		out[group] = append(out[group], ids...)
-	}
-	for group, ids := range out {
-		slices.Sort(ids)
-		out[group] = slices.Compact(ids)
+	for i, group := range groups {
+		out[group] = found[i]
 	}
 	return out, nil
 }

@@ -33,19 +33,10 @@ type listing struct {
 	clients map[string][]string // by group
 }
 
-// connections asks the brokers of a unit who is connected, unless the last answer is younger than maxAge and speaks of these groups.
-func (r *run) connections(ctx context.Context, unit string, groups []string, maxAge time.Duration) (map[string][]string, error) {
-	last := r.listed[unit]
-	unknown := func(group string) bool { _, ok := last.clients[group]; return !ok }
-	if now().Sub(last.at) < maxAge && !slices.ContainsFunc(groups, unknown) {
-		return last.clients, nil
-	}
-	at := now()
-	clients, err := r.o.Cluster.Clients(ctx, unit, groups)
-	if err == nil {
-		r.listed[unit] = listing{at, clients}
-	}
-	return clients, err
+// serves says whether a listing may be looked at instead of a new one.
+func (l listing) serves(groups []string, maxAge time.Duration) bool {
+	unknown := func(group string) bool { _, ok := l.clients[group]; return !ok }
+	return now().Sub(l.at) < maxAge && !slices.ContainsFunc(groups, unknown)
 }
 
 // look reads in this order: connections, roster, acknowledgements. A process enters the roster before it connects, and it was
@@ -68,13 +59,17 @@ func (r *run) look(ctx context.Context, unit string, maxAge time.Duration) (s *s
 		return nil, msha.Errorf("switch.check", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 	}
 	groups := managed(units, roster, unit)
-	listed, err := r.connections(ctx, unit, groups, maxAge)
-	if err != nil {
-		return nil, err
+	if !r.listed[unit].serves(groups, maxAge) {
+		l := listing{at: now()}
+		if l.clients, err = r.o.Cluster.Clients(ctx, unit, groups); err != nil {
+			return nil, err
+		}
+		r.listed[unit] = l
+		if roster, err = r.o.Registry.Roster(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if roster, err = r.o.Registry.Roster(ctx); err != nil {
-		return nil, err
-	}
+	listed := r.listed[unit].clients
 	acks, err := r.o.Cluster.Acks(ctx, unit)
 	if err != nil {
 		return nil, err

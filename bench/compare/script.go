@@ -100,9 +100,7 @@ func (w *world) move(ctx context.Context, city, to string) error {
 func (w *world) kill(ctx context.Context, name string) error {
 	units := []string{unit1, unit2}
 	for _, unit := range units {
-		p := w.member(unit, name)
-		w.evidence.kills = append(w.evidence.kills, kill{process: p.current(), at: time.Now()})
-		p.kill()
+		w.cutOff(w.member(unit, name))
 	}
 	if err := pause(ctx, time.Second); err != nil {
 		return err
@@ -113,6 +111,12 @@ func (w *world) kill(ctx context.Context, name string) error {
 		}
 	}
 	return w.run(ctx)
+}
+
+// cutOff ends a process the hard way.
+func (w *world) cutOff(p *process) {
+	w.evidence.kills = append(w.evidence.kills, kill{process: p.current(), at: time.Now()})
+	p.kill()
 }
 
 // works waits until the process that was started last has begun a message.
@@ -177,8 +181,7 @@ func loseSite(ctx context.Context, w *world) error {
 	for _, p := range w.crew {
 		if p.role.Unit == unit2 {
 			site = append(site, p)
-			w.evidence.kills = append(w.evidence.kills, kill{process: p.current(), at: time.Now()})
-			p.kill()
+			w.cutOff(p)
 		}
 	}
 	if err := w.servers.Kill(unit2); err != nil {

@@ -25,11 +25,9 @@ type agent struct {
 	client string
 	writer string
 
-	dead     bool
-	frozen   bool
-	deferred []func()
-	apart    bool // its connections to the brokers are broken
-	phase    phase
+	life
+	apart bool // its connections to the brokers are broken
+	phase phase
 
 	t         *filter.Tracker
 	table     *msha.Table
@@ -150,17 +148,6 @@ func (a *agent) trace(what string, o msha.Origin, detail string) {
 	a.w.trace(a.client, what, o, detail)
 }
 
-// on runs f in this process: never if it is dead, later if it is frozen.
-func (a *agent) on(f func()) {
-	switch {
-	case a.dead:
-	case a.frozen:
-		a.deferred = append(a.deferred, f)
-	default:
-		f()
-	}
-}
-
 func (a *agent) after(d int64, f func()) { a.w.after(d, func() { a.on(f) }) }
 
 // call is a request to a broker; f runs there. The request or its answer may be lost, as with a broker that goes away meanwhile.
@@ -252,12 +239,7 @@ func (a *agent) freeze(d int64) {
 	a.frozen = true
 	a.w.after(d, func() {
 		a.trace("thawed", msha.Origin{}, "")
-		a.frozen = false
-		deferred := a.deferred
-		a.deferred = nil
-		for _, f := range deferred {
-			a.on(f)
-		}
+		a.thaw()
 		a.w.store.deliver(a)
 		a.w.store.tell(a.c.unit)
 	})

@@ -20,11 +20,9 @@ type order struct {
 	doomed   string           // the phase this switch will be aborted in, or reopened
 	acked    bool
 
-	by       string // its manager
-	dead     bool
-	frozen   bool
-	deferred []func()
-	hashes   map[string]string // of what was handed over
+	by     string            // its manager
+	life                     // of that
+	hashes map[string]string // of what was handed over
 }
 
 // reopened says that somebody else reopens the routes while the manager hands them over, as anyone may after the deadline.

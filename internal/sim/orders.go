@@ -26,7 +26,7 @@ const (
 	phaseEnded    = ""
 )
 
-// stored is what the metastore has of an order: who works on it, and the phase that is next.
+// storedOrder is what the metastore has of an order: who works on it, and the phase that is next.
 type storedOrder struct {
 	plan     *msha.Plan
 	from, to *cluster
@@ -34,17 +34,6 @@ type storedOrder struct {
 	hashes   map[string]string
 	by       string
 	beat     int
-}
-
-// on runs f in the manager of an order: never if it is dead, later if it is frozen.
-func (o *order) on(f func()) {
-	switch {
-	case o.dead:
-	case o.frozen:
-		o.deferred = append(o.deferred, f)
-	default:
-		f()
-	}
 }
 
 func (o *order) after(d int64, f func()) { o.m.w.after(d, func() { o.on(f) }) }
@@ -82,12 +71,7 @@ func (o *order) fall() {
 	o.frozen = true
 	w.after(w.between(300, 5000), func() {
 		o.trace("manager thawed", o.by)
-		o.frozen = false
-		deferred := o.deferred
-		o.deferred = nil
-		for _, f := range deferred {
-			o.on(f)
-		}
+		o.thaw()
 	})
 }
 
