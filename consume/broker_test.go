@@ -170,3 +170,66 @@ func TestQueueMovesWhileABrokerIsDown(t *testing.T) {
 	a.opens(6)
 	f.exact()
 }
+
+// One of two brokers hangs with facts that only it can take: those of the other one are published, and given back in a graceful shutdown.
+func TestHungBrokerKeepsNobodyElseFromPublishing(t *testing.T) {
+	const hung = "broker-b"
+	f := start(t, 1, &embedmq.Options{Brokers: []string{broker, hung}})
+	gate := newBlocker(f)
+	m := f.join(func(m *member) { m.lim.call = time.Hour }, doing(func(ctx context.Context, m *primitive.MessageExt) (consumer.ConsumeResult, error) {
+		if m.Queue.BrokerName == hung {
+			return gate.wait(ctx)
+		}
+		return consumer.ConsumeSuccess, nil
+	}))
+	m.opens(4)
+	f.send("beijing", 4, home(0), remoting.Queue{Topic: topic, Broker: hung})
+	f.eventually("two at work", func() bool { return f.journal.running() == 2 && f.journal.succeeded() == 2 })
+	fault := f.Inject(embedmq.Fault{Broker: hung, Delay: time.Hour, Match: func(cmd *remoting.Command) bool {
+		return cmd.Code != remoting.ReqHeartbeat && cmd.Code != remoting.ReqGetConsumerListByGroup && cmd.Code != remoting.ReqLockBatchMQ
+	}})
+	gate.release()
+	f.eventually("facts on their way", func() bool { return fault.Hits() > 0 && f.journal.succeeded() == 4 })
+	f.send("beijing", 5, home(0))
+	f.eventually("committed", func() bool { return f.committed(home(0)) == 7 })
+	ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
+	defer cancel()
+	m.gone = true
+	require.Error(t, m.Close(ctx))
+	require.Equal(t, 2, f.count(filter.Release), "of the other broker's queues")
+	ids, err := f.mq.ConsumerIDs(f.ctx, f.BrokerAddr(broker), group)
+	require.NoError(t, err)
+	require.Empty(t, ids)
+}
+
+// A broker dies with facts that only it can take, and a switch is aborted meanwhile: what was skipped at the other broker is read again.
+func TestTableIsAppliedWithoutADeadBroker(t *testing.T) {
+	const down = "broker-b"
+	for name, orderly := range map[string]bool{"concurrent": false, "ordered": true} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, 1, &embedmq.Options{Brokers: []string{broker, down}})
+			gate := newBlocker(f)
+			m := f.join(with(consumer.WithConsumerOrder(orderly)), func(m *member) { m.lim.call = 3 * time.Second },
+				doing(func(ctx context.Context, m *primitive.MessageExt) (consumer.ConsumeResult, error) {
+					if m.Queue.BrokerName == down {
+						return gate.wait(ctx)
+					}
+					return consumer.ConsumeSuccess, nil
+				}))
+			m.opens(4)
+			f.send("beijing", 2, home(0), remoting.Queue{Topic: topic, Broker: down})
+			f.eventually("at work", func() bool { return f.journal.running() == 1 && f.journal.succeeded() == 1 })
+			require.NoError(t, f.Kill(down))
+			gate.release()
+			f.eventually("ended", func() bool { return f.journal.running() == 0 })
+			f.fence(away)
+			f.settled(m)
+			f.send("beijing", 3, home(0))
+			f.send("shanghai", 1, home(0))
+			f.reopen(away)
+			f.eventually("read again", func() bool { return f.journal.succeeded() == 6 })
+			require.NoError(t, f.Restart(down, embedmq.KeepAll))
+			f.exact()
+		})
+	}
+}

@@ -94,11 +94,11 @@ func sameRoute(a, b *item) bool {
 	return a.topic == b.topic && a.meta.Value == b.meta.Value && a.meta.Unit == b.meta.Unit && a.meta.Legacy == b.meta.Legacy
 }
 
-// mayStart is the gate: the queue's lock is trusted and this client was seen at a broker within G. In Strict mode the table was confirmed within
-// G too.
+// mayStart is the gate: the queue's lock is trusted, its broker has not been away since the facts were read, and this client was seen at a broker
+// within G. In Strict mode the table was confirmed within G too.
 func (e *Engine) mayStart(h *held) bool {
 	now := e.cfg.Now()
-	return now.Before(h.trustUntil) && now.Sub(e.lastSeen) < e.cfg.GateWindow && (!e.cfg.Strict || now.Sub(e.confirmed) < e.cfg.GateWindow)
+	return h.log != nil && !h.log.suspect && now.Before(h.trustUntil) && now.Sub(e.lastSeen) < e.cfg.GateWindow && (!e.cfg.Strict || now.Sub(e.confirmed) < e.cfg.GateWindow)
 }
 
 // decide asks the tracker; it reports whether the message is to run.
@@ -191,7 +191,7 @@ func (e *Engine) acknowledged(it *item) {
 		return
 	}
 	if it.h.rescans--; it.h.rescans == 0 {
-		e.poke(e.soon) // a switch may be waiting to see how far the take-over is
+		e.publishSoon() // a switch may be waiting to see how far the take-over is
 	}
 	e.poke(it.h.scanRoom)
 }

@@ -50,12 +50,10 @@ type Engine struct {
 	stopJoining context.CancelFunc
 	joinDone    chan struct{}
 
-	notify     chan struct{} // members or subscriptions changed
-	soon       chan struct{} // facts are worth publishing before their time
-	fresh      chan struct{} // messages wait for the log to be read to its end
-	wake       chan struct{} // one token for each worker that should look for work
-	publishing token         // one publication at a time
-	locking    token         // no unlocking while locks are renewed
+	notify  chan struct{} // members or subscriptions changed
+	fresh   chan struct{} // messages wait for the log to be read to its end
+	wake    chan struct{} // one token for each worker that should look for work
+	locking token         // no unlocking while locks are renewed
 
 	mu        sync.Mutex // everything below
 	changed   chan struct{}
@@ -71,6 +69,7 @@ type Engine struct {
 	stale     map[string][]*item          // parked ones by broker whose log has to be read to its end for them
 	noted     []string                    // brokers that were made known
 	lastSeen  time.Time                   // when a broker listed this client
+	entered   bool                        // into the roster, since the gate was closed last
 	confirmed time.Time                   // when the metastore was last asked for the table and answered
 	logs      map[remoting.Queue]*logReader
 	in        *msha.Incarnations // of home queues
@@ -78,7 +77,10 @@ type Engine struct {
 	tasks     map[string]string // switch ids of fenced sets
 	acked     map[string]uint64 // by broker: highest version acknowledged in its log
 	lastAck   uint64            // the highest of them there ever was
-	stats     Stats
+
+	anew  bool // everything is being given back, because a log has lost its tail
+	begun int  // how often that has ended
+	stats Stats
 }
 
 // New reads the options; nothing is contacted before Start.
@@ -94,8 +96,8 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 	rand.Read(id[:]) //nolint:errcheck // never fails
 	e := &Engine{
 		cfg: cfg.withDefaults(), set: set, limits: defaultLimits(), writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
-		notify: make(chan struct{}, 1), soon: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
-		publishing: newToken(), locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
+		notify: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
+		locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
 		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
 		tasks: map[string]string{}, acked: map[string]uint64{},
 	}
@@ -149,7 +151,7 @@ func (e *Engine) Start() error {
 	for range e.set.goroutines {
 		e.wg.Go(e.work)
 	}
-	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.publishLoop, e.snapshotLoop, e.freshLoop, e.incarnationsLoop} {
+	for _, loop := range []func(){e.members, e.renewLoop, e.watchTable, e.followTable, e.snapshotLoop, e.freshLoop, e.incarnationsLoop} {
 		e.wg.Go(loop)
 	}
 	if e.cfg.Strict {

@@ -46,13 +46,17 @@ func (e *Engine) watchTable() {
 
 // followTable does what each table asks for, until the engine ends.
 func (e *Engine) followTable() {
-	last := &msha.Table{}
+	last, begun := &msha.Table{}, 0
 	var committed []string // switches whose end is to be reported
 	for {
-		if err := e.await(e.ctx, func() bool { return e.table.Version > last.Version }); err != nil {
+		t := last
+		if err := e.await(e.ctx, func() bool {
+			news := e.table.Version > last.Version || e.begun > begun
+			t, begun = e.table, e.begun
+			return news
+		}); err != nil {
 			return
 		}
-		t := e.currentTable()
 		committed = append(committed, e.announce(last, t)...)
 		last = t
 		if err := e.reactUntil(t); err != nil {
@@ -77,14 +81,14 @@ func (e *Engine) reactUntil(t *msha.Table) error {
 	}
 }
 
-var errNewer = errors.New("a newer table is there")
+var errNewer = errors.New("a newer table is there, or all is read anew")
 
 // react brings the engine to where the table wants it: what it no longer lets start has ended, facts are published, the version is
 // acknowledged; then the log is read up to the acknowledgement and what the table gives is looked for.
 func (e *Engine) react(t *msha.Table) error {
-	newer := false
+	newer, begun := false, 0
 	err := e.await(e.ctx, func() bool {
-		newer = e.table.Version > t.Version
+		newer, begun = e.table.Version > t.Version, e.begun
 		return newer || e.tracker.Drained()
 	})
 	if err != nil {
@@ -93,34 +97,40 @@ func (e *Engine) react(t *msha.Table) error {
 	if newer {
 		return errNewer
 	}
-	if failed, err := e.publishFacts(e.ctx, false); err != nil || len(failed) > 0 {
-		return errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
-	}
 	ends, err := e.acknowledge(e.ctx, t.Version)
 	if err != nil {
 		return err
 	}
-	if err := e.readTo(e.ctx, ends); err != nil {
+	ctx, cancel := context.WithTimeout(e.ctx, e.limits.call) // a broker may go away now
+	defer cancel()
+	if err := e.readTo(ctx, ends); err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.begun > begun {
+		return errNewer
+	}
 	e.tracker.CaughtUp(t.Version)
 	e.unpark()
 	e.scanAll()
 	return nil
 }
 
-// acknowledge appends Ack to the log of every broker that has not got this version yet; it returns the ends of the logs as they were
-// afterwards. A broker that is not registered gets its Ack when it comes back.
+// acknowledge publishes facts, and appends Ack to the log of every broker; it returns the ends of the logs as they were afterwards. A broker that is
+// not registered gets its Ack when it comes back, with the facts that come before it: it keeps nobody from going on at the others.
 func (e *Engine) acknowledge(ctx context.Context, version uint64) (ends map[string]int64, err error) {
 	brokers, err := e.cfg.Cluster.Brokers(ctx)
 	if err != nil {
 		return nil, err
 	}
+	names := slices.Sorted(maps.Keys(brokers))
+	if failed := e.publish(ctx, names); len(failed) > 0 {
+		return nil, errors.Join(slices.Collect(maps.Values(failed))...)
+	}
 	ends = map[string]int64{}
 	ack := filter.Record{Kind: filter.Ack, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Version: version}
-	for _, broker := range slices.Sorted(maps.Keys(brokers)) {
+	for _, broker := range names {
 		end, err := e.appendLog(ctx, broker, ack)
 		if err != nil {
 			return nil, err
@@ -149,9 +159,6 @@ func (e *Engine) acknowledgeReturned(ctx context.Context) error {
 	e.mu.Unlock()
 	if !missing {
 		return nil
-	}
-	if failed, err := e.publishFacts(ctx, false); err != nil || len(failed) > 0 { // facts come before it in each log
-		return errors.Join(append(slices.Collect(maps.Values(failed)), err)...)
 	}
 	_, err = e.acknowledge(ctx, version)
 	return err

@@ -17,11 +17,16 @@ import (
 	"github.com/go-msha/msha/route"
 )
 
-var errDown = errors.New("the metastore is down")
+var (
+	errDown = errors.New("the metastore is down")
+	errFull = errors.New("the metastore takes no writes")
+)
 
 // metastore is what an engine asks of it.
 type metastore struct {
 	down  atomic.Bool
+	full  atomic.Bool                // nothing can be written
+	hung  atomic.Bool                // nothing is answered
 	table atomic.Pointer[msha.Table] // if it is newer than what the router has
 }
 
@@ -33,11 +38,22 @@ func (s *metastore) gated(m *member) {
 		if s.down.Load() {
 			return errDown
 		}
+		if s.full.Load() {
+			return errFull
+		}
+		if s.hung.Load() {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		return enter(ctx)
 	}
 	m.cfg.Fresh = func(ctx context.Context) (*msha.Table, error) {
 		if s.down.Load() {
 			return nil, errDown
+		}
+		if s.hung.Load() {
+			<-ctx.Done()
+			return nil, ctx.Err()
 		}
 		t, err := read(ctx)
 		if newer := s.table.Load(); newer != nil {
@@ -104,6 +120,79 @@ func TestGateReopensUnderTheNewestTable(t *testing.T) {
 	f.send("shanghai", 3, home(0))
 	f.exact()
 	require.Equal(t, fenced.Version, m.currentTable().Version)
+}
+
+// The metastore fails slowly, as etcd does without a quorum: it counts as down before the gate closes again.
+func TestGateReopensWhileTheMetastoreHangs(t *testing.T) {
+	f := start(t, 1, nil)
+	s := &metastore{}
+	m := f.join(s.gated, func(m *member) { m.lim.store = 50 * time.Millisecond })
+	m.opens(2)
+	s.hung.Store(true)
+	undo := f.unseen(m)
+	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	undo()
+	f.exact()
+	require.True(t, f.out.says("joined again without the metastore"))
+}
+
+// A heartbeat is on its way while the gate closes: that it is answered does not open it, since a switch may have passed this process over meanwhile.
+func TestHeartbeatThatOutlastsTheGate(t *testing.T) {
+	f := start(t, 1, nil)
+	s := &metastore{}
+	var ahead atomic.Int64 // of the process's clock
+	m := f.join(s.gated, func(m *member) {
+		m.cfg.GateWindow = time.Hour
+		m.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	m.opens(2)
+	entered, read := m.enters.Load(), m.freshes.Load()
+	f.Inject(embedmq.Fault{Code: remoting.ReqHeartbeat, Error: remoting.RespSystemBusy, Times: 1, Match: func(*remoting.Command) bool {
+		ahead.CompareAndSwap(0, int64(50*time.Minute)) // the gate closes in ten minutes
+		return true
+	}})
+	f.eventually("the clock has gone on", func() bool { return ahead.Load() > 0 })
+	f.Inject(embedmq.Fault{Code: remoting.ReqHeartbeat, Match: func(*remoting.Command) bool {
+		ahead.CompareAndSwap(int64(50*time.Minute), int64(70*time.Minute)) // it is closed before the answer
+		return false
+	}})
+	f.eventually("joined again", func() bool { return m.enters.Load() > entered && m.freshes.Load() > read })
+	f.send("beijing", 5, home(0))
+	f.exact()
+}
+
+// The roster cannot be written although the table can be read: a switch that comes now would not wait for this process, so it stays out until it has
+// entered.
+func TestGateStaysClosedOutsideTheRoster(t *testing.T) {
+	f := start(t, 1, nil)
+	s := &metastore{}
+	m := f.join(s.gated)
+	m.opens(2)
+	s.full.Store(true)
+	undo := f.unseen(m)
+	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	undo()
+	f.eventually("kept out", func() bool { return f.out.says("rebalance failed", "roster not entered", errFull.Error()) })
+	require.Zero(t, f.journal.started())
+	s.full.Store(false)
+	f.exact()
+}
+
+// A process that has joined by its unit's log enters the roster once the metastore is there again.
+func TestRosterIsEnteredLater(t *testing.T) {
+	f := start(t, 1, nil)
+	s := &metastore{}
+	m := f.join(s.gated)
+	m.opens(2)
+	s.down.Store(true)
+	undo := f.unseen(m)
+	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	entered := m.enters.Load()
+	undo()
+	f.exact()
+	require.Equal(t, entered, m.enters.Load())
+	s.down.Store(false)
+	f.eventually("entered", func() bool { return m.enters.Load() == entered+1 })
 }
 
 // The metastore is down too: the unit's log shows no newer table, so the process goes on.

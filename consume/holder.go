@@ -109,6 +109,10 @@ func (e *Engine) isGone(ctx context.Context, client string) (bool, error) {
 func (e *Engine) releaseStrays(ctx context.Context) (all error) {
 	byBroker := map[string][]filter.Record{}
 	e.mu.Lock()
+	if e.anew {
+		e.mu.Unlock()
+		return nil
+	}
 	for _, local := range e.tracker.Facts().HeldBy(e.writer) {
 		if e.queues[remoting.Queue{Topic: local.Topic, Broker: local.Broker, ID: local.ID}] == nil {
 			byBroker[local.Broker] = append(byBroker[local.Broker], filter.Record{Kind: filter.Release, Group: e.set.group, Client: e.cfg.ClientID, Writer: e.writer, Local: local})

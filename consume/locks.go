@@ -24,12 +24,13 @@ type limits struct {
 	trust  time.Duration // how long the holder of a lock relies on it after each renewal, far below the 60 s that brokers keep it
 	margin time.Duration // how much longer others wait before they count on that
 	call   time.Duration // what an answer to a write may take
+	store  time.Duration // what the metastore may take before a process that has worked counts it as down: its gate closes again meanwhile
 	settle time.Duration // how long a restarted broker may take to show all it has stored: its queues are built from its log
 	begin  time.Duration // how long the copy of a record that says where a group begins may take
 }
 
 func defaultLimits() limits {
-	return limits{trust: 10 * time.Second, margin: time.Second, call: 10 * time.Second, settle: 30 * time.Second, begin: 10 * time.Second}
+	return limits{trust: 10 * time.Second, margin: time.Second, call: 10 * time.Second, store: 4 * time.Second, settle: 30 * time.Second, begin: 10 * time.Second}
 }
 
 func (e *Engine) lockGroup() string { return msha.LockGroupPrefix + e.set.group }
@@ -120,6 +121,10 @@ func (e *Engine) renew(ctx context.Context) error {
 // acquire takes the wanted queues that it can lock; busy says that the holder of another one still finishes its work.
 func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (busy bool, err error) {
 	e.mu.Lock()
+	if e.anew {
+		e.mu.Unlock()
+		return true, nil
+	}
 	var queues []remoting.Queue
 	for q := range want {
 		if h := e.queues[q]; h == nil {
@@ -137,7 +142,7 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, q := range queues {
-		if !got[q] {
+		if !got[q] || e.anew {
 			busy = true
 			continue
 		}
@@ -156,8 +161,11 @@ func (e *Engine) acquire(ctx context.Context, want map[remoting.Queue]topicOf) (
 // Baseline.
 func (e *Engine) openQueue(h *held) error {
 	e.mu.Lock()
-	h.in = e.in
+	h.in, h.log = e.in, e.ownLog(h.queue.Broker)
 	e.mu.Unlock()
+	if h.log == nil {
+		return msha.Errorf("consume.open", h.queue.String(), "", "fact log of its broker %w yet", msha.ErrNotFound)
+	}
 	if err := e.filtered(h); err != nil {
 		return err
 	}
@@ -247,45 +255,43 @@ func (e *Engine) drop(h *held) {
 // release gives back dropped queues of which nothing runs: facts are published, offsets committed and Release is in the log before the
 // next holder gets the locks. A broker that fails or hangs keeps only its own queues. It may be repeated.
 func (e *Engine) release(ctx context.Context, hs []*held) error {
-	carried := map[string]error{}
+	byBroker := map[string][]*held{}
 	for _, h := range hs {
 		<-h.done
-		if err := e.carry(ctx, h); err != nil {
-			carried[h.queue.Broker] = err
-		}
+		byBroker[h.queue.Broker] = append(byBroker[h.queue.Broker], h)
 	}
-	failed, err := e.publishFacts(ctx, true)
-	if err != nil {
-		return err
-	}
-	maps.Copy(failed, carried)
-	byBroker := map[string][]*held{}
-	e.mu.Lock()
-	for _, h := range hs {
-		if e.queues[h.queue] == h { // not given back yet
-			byBroker[h.queue.Broker] = append(byBroker[h.queue.Broker], h)
-		}
-	}
-	e.mu.Unlock()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	var all error
 	for broker, hs := range byBroker {
 		wg.Go(func() {
-			rerr := failed[broker]
-			if rerr == nil {
-				rerr = e.releaseAt(ctx, broker, hs)
+			if err := e.releaseAt(ctx, broker, hs); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				all = errors.Join(all, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			err = errors.Join(err, rerr)
 		})
 	}
 	wg.Wait()
-	return err
+	return all
 }
 
-// releaseAt gives back queues of one broker whose facts are published.
+// releaseAt gives back queues of one broker.
 func (e *Engine) releaseAt(ctx context.Context, broker string, hs []*held) error {
+	e.mu.Lock()
+	hs = slices.DeleteFunc(slices.Clone(hs), func(h *held) bool { return e.queues[h.queue] != h }) // given back already
+	e.mu.Unlock()
+	if len(hs) == 0 {
+		return nil
+	}
+	for _, h := range hs {
+		if err := e.carry(ctx, h); err != nil {
+			return err
+		}
+	}
+	if err := e.publishAt(ctx, broker, true); err != nil {
+		return err
+	}
 	var queues []remoting.Queue
 	var records []filter.Record
 	for _, h := range hs {

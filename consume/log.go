@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -14,14 +15,20 @@ import (
 
 // logReader follows the fact log of one broker, the unit's own or the copy of another unit's.
 type logReader struct {
-	queue remoting.Queue
-	own   bool
+	queue      remoting.Queue
+	own        bool
+	publishing token         // of an own one: one publication at a time
+	soon       chan struct{} // facts are worth publishing before their time
 
 	// Under the engine's lock:
-	next    int64             // everything below is applied
-	last    *remoting.Message // read last, body dropped
-	suspect bool              // the broker was away: it may have lost what was read, and stored other records in its place
+	next    int64              // everything below is applied
+	last    *remoting.Message  // read last, body dropped
+	suspect bool               // the broker was away: it may have lost what was read, and stored other records in its place
+	broker  *remoting.Cluster  // pinned: what is read through it, and committed, is of one run of the broker
+	cancel  context.CancelFunc // of the read under way
 }
+
+const lastLogBackoff = time.Second // nothing starts while a log is in doubt
 
 // openLogs creates the fact log where a broker has none and starts a reader for each log that has none yet. It returns once every
 // registered broker's log is followed.
@@ -102,60 +109,71 @@ func (e *Engine) follow(q remoting.Queue, own bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.logs[q] == nil {
-		l := &logReader{queue: q, own: own}
+		l := &logReader{queue: q, own: own, publishing: newToken(), soon: make(chan struct{}, 1), suspect: true, broker: e.cfg.Cluster.Pin()}
 		e.logs[q] = l
 		e.wg.Go(func() { e.followLog(l) })
+		if own {
+			e.wg.Go(func() { e.publishLoop(l) })
+		}
 	}
+}
+
+// ownLog is the reader of a broker's own log, nil if it is not followed yet; the lock is held.
+func (e *Engine) ownLog(broker string) *logReader {
+	return e.logs[remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}]
 }
 
 func (e *Engine) followLog(l *logReader) {
-	backoff, failing := retryInterval, false
+	backoff, failures := retryInterval, 0
 	for e.ctx.Err() == nil {
-		res, err := e.readOnLog(l, failing)
-		if err != nil {
-			e.suspectLog(l)
-			if !failing && e.ctx.Err() == nil {
-				e.cfg.Logger.Warn("fact log cannot be read, trying again", "log", l.queue.String(), "error", err)
+		err := e.readOnLog(l)
+		if err == nil {
+			if failures > 0 {
+				e.cfg.Logger.Info("fact log is read again", "log", l.queue.String())
 			}
-			failing = true
-			pause(e.ctx, backoff)
-			backoff = min(2*backoff, lastBackoff)
+			backoff, failures = retryInterval, 0
 			continue
 		}
-		if failing {
-			e.cfg.Logger.Info("fact log is read again", "log", l.queue.String())
+		if failures == 0 && e.ctx.Err() == nil {
+			e.cfg.Logger.Warn("fact log cannot be read, trying again", "log", l.queue.String(), "error", err)
 		}
-		backoff, failing = retryInterval, false
-		if res.Status != remoting.PullNoNew {
-			e.applyLog(l, res)
+		failures++
+		if errors.Is(err, remoting.ErrDropped) || failures > 2 { // a broker that is only slow has lost nothing, but another one may be in its place
+			e.suspectLog(l)
 		}
+		pause(e.ctx, backoff)
+		backoff = min(2*backoff, lastLogBackoff)
 	}
 }
 
-func (e *Engine) readOnLog(l *logReader, failing bool) (*remoting.PullResult, error) {
-	if failing {
-		if err := e.verifyLog(l); err != nil {
-			return nil, err
-		}
+// readOnLog reads once, after a look whether the log is what it was if there is a doubt.
+func (e *Engine) readOnLog(l *logReader) error {
+	e.mu.Lock()
+	ctx, cancel := context.WithCancel(e.ctx)
+	suspect, broker, from := l.suspect, l.broker, l.next
+	l.cancel = cancel
+	e.mu.Unlock()
+	defer cancel()
+	if suspect {
+		return e.verifyLog(l)
 	}
-	return e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.next, Max: 256, Suspend: longPoll})
+	res, err := broker.Pull(ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: from, Max: 256, Suspend: longPoll})
+	switch {
+	case ctx.Err() != nil: // to be read anew
+		return nil
+	case err != nil:
+		return err
+	case res.Status != remoting.PullNoNew:
+		e.applyLog(l, from, res)
+	}
+	return nil
 }
 
-// suspectLog has nobody rely on a log as read until it is verified.
+// suspectLog has nobody rely on a log as read until it is verified, through a new connection.
 func (e *Engine) suspectLog(l *logReader) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.suspect = true
-}
-
-// doubtful tells whether the log of a broker may have lost its tail: an offset must not be committed without the facts that it rests on. The lock is held.
-func (e *Engine) doubtful(broker string) bool {
-	for _, l := range e.logs {
-		if l.own && l.suspect && l.queue.Broker == broker {
-			return true
-		}
-	}
-	return false
+	l.suspect, l.broker = true, e.cfg.Cluster.Pin()
 }
 
 // verifyLog looks, after an interruption, whether the record read last is still where it was:
@@ -163,39 +181,42 @@ func (e *Engine) doubtful(broker string) bool {
 //	the broker loses the tail of the log, which was read up to offset 100 → others write new records from offset 95 on, more than were lost → this
 //	process, which reads on at offset 100, would never see the first of them
 func (e *Engine) verifyLog(l *logReader) error {
-	there := true
-	if l.last != nil {
-		res, err := e.cfg.Cluster.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: l.last.QueueOffset, Max: 1})
-		if err != nil {
-			return err
-		}
-		there = res.MinOffset > l.last.QueueOffset || len(res.Messages) > 0 && sameStored(res.Messages[0], l.last)
+	e.mu.Lock()
+	last, broker := l.last, l.broker
+	e.mu.Unlock()
+	at := int64(0)
+	if last != nil {
+		at = last.QueueOffset
+	}
+	res, err := broker.Pull(e.ctx, remoting.PullRequest{Queue: l.queue, Group: readerGroup, Offset: at, Max: 1})
+	if err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.suspect = false
-	if !there {
-		e.logLost(l)
+	if l.last != last { // to be read anew
+		return nil
 	}
+	l.suspect = false
+	switch {
+	case last == nil:
+	case res.MinOffset <= last.QueueOffset && (len(res.Messages) == 0 || !sameStored(res.Messages[0], last)):
+		e.logLost(l)
+	case l.own:
+		e.wg.Go(func() { e.endUnsent(l.queue.Broker) }) // what was written there may be lost before it was read
+	}
+	e.wakeAll()
 	e.broadcast()
 	return nil
 }
 
-// logLost reads a log that has lost its tail from its beginning: to apply a record again changes nothing. What this process has written there is
-// written again, as far as it knows; the lock is held.
-func (e *Engine) logLost(l *logReader) {
-	e.cfg.Logger.Error("fact log lost its tail: facts that were acknowledged are gone, it is read anew", "log", l.queue.String(), "read", l.next)
-	l.next, l.last = 0, nil
-	if l.own {
-		e.tracker.Remember(l.queue.Broker)
-		delete(e.acked, l.queue.Broker) // see acknowledgeReturned
-		e.poke(e.notify)
-	}
-}
-
-func (e *Engine) applyLog(l *logReader, res *remoting.PullResult) {
+// applyLog applies what was read from an offset on.
+func (e *Engine) applyLog(l *logReader, from int64, res *remoting.PullResult) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if from != l.next { // to be read anew
+		return
+	}
 	if res.NextOffset < l.next {
 		e.logLost(l)
 		return
@@ -281,10 +302,14 @@ func (e *Engine) freshLoop() {
 
 // appendLog writes records to the log of one broker, waits for its answer and returns the log's end behind them.
 func (e *Engine) appendLog(ctx context.Context, broker string, rs ...filter.Record) (end int64, err error) {
+	return e.appendThrough(ctx, e.cfg.Cluster, broker, rs...)
+}
+
+func (e *Engine) appendThrough(ctx context.Context, cluster *remoting.Cluster, broker string, rs ...filter.Record) (end int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.call)
 	defer cancel()
 	q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
-	res, err := e.cfg.Cluster.Send(ctx, q, readerGroup, &remoting.Message{Body: filter.EncodeRecords(rs), Properties: map[string]string{msha.PropertyUnit: e.cfg.Unit}})
+	res, err := cluster.Send(ctx, q, readerGroup, &remoting.Message{Body: filter.EncodeRecords(rs), Properties: map[string]string{msha.PropertyUnit: e.cfg.Unit}})
 	if err != nil && !errors.Is(err, remoting.ErrStored) {
 		return 0, err
 	}

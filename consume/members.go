@@ -64,41 +64,66 @@ type topicOf struct {
 // heartbeat registers at every broker and notes when this client was seen in a consumer list: that keeps the gate open. At the start,
 // and when the gate has lapsed, a switch may have passed this process over. Then it joins anew: first the roster, so that the
 // next switch waits for it; then the brokers' lists, so that the one that is confirming now sees it; then the table, read
-// linearizably, so that the one that has confirmed already is known here.
+// linearizably, so that the one that has confirmed already is known here. As long as it could not enter the roster it tries again: a switch would
+// take it for a stranger.
 func (e *Engine) heartbeat(ctx context.Context) (*members, error) {
-	asked := e.cfg.Now()
 	e.mu.Lock()
-	joined := asked.Sub(e.lastSeen) < e.cfg.GateWindow
-	first := e.lastSeen.IsZero()
+	seen := e.lastSeen
+	joined, first := e.cfg.Now().Sub(seen) < e.cfg.GateWindow, seen.IsZero()
+	e.entered = e.entered && joined
+	entered := e.entered
 	e.mu.Unlock()
-	if !joined {
-		if err := e.cfg.Enter(ctx); err != nil {
+	outside := error(nil)
+	if !entered {
+		if outside = e.askStore(ctx, first, e.cfg.Enter); outside != nil {
 			if first {
-				return nil, err
+				return nil, outside
 			}
-			e.cfg.Logger.Warn("roster not entered", "error", err) // join decides what that means
+			e.cfg.Logger.Warn("roster not entered, trying again", "error", outside)
 		}
 	}
+	asked := e.cfg.Now()
 	m, err := e.register(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if joined && e.cfg.Now().Sub(seen) >= e.cfg.GateWindow { // it was on its way for so long that a switch may have passed this process over
+		return e.heartbeat(ctx)
+	}
 	if !joined {
-		if err := e.join(ctx, first); err != nil {
+		if err := e.join(ctx, first, outside); err != nil {
 			return nil, err
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.lastSeen = asked
+	e.lastSeen, e.entered = asked, outside == nil
 	e.wakeAll()
 	return m, nil
 }
 
+// askStore has the metastore do something. At the start there is nothing else to go by, so it gets all the time there is.
+func (e *Engine) askStore(ctx context.Context, first bool, f func(context.Context) error) error {
+	if first {
+		return f(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.limits.store)
+	defer cancel()
+	return f(ctx)
+}
+
 // join reads the table once this process can be seen. Without the metastore the unit's own log will do for a process that has worked
-// before (promise P6): a switch writes its version there before it looks who is gone.
-func (e *Engine) join(ctx context.Context, first bool) error {
-	t, err := e.cfg.Fresh(ctx)
+// before (promise P6): a switch writes its version there before it looks who is gone. outside says why the roster could not be entered: with a
+// metastore that answers, the process stays out, since the next switch could come at once and would not wait for it.
+func (e *Engine) join(ctx context.Context, first bool, outside error) error {
+	var t *msha.Table
+	err := e.askStore(ctx, first, func(ctx context.Context) (err error) {
+		t, err = e.cfg.Fresh(ctx)
+		return err
+	})
+	if err == nil && outside != nil {
+		return fmt.Errorf("roster not entered: %w", outside)
+	}
 	if err == nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()

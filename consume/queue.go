@@ -29,6 +29,8 @@ type held struct {
 	in         *msha.Incarnations // of home queues, as this generation knows them
 	suspect    bool               // its broker may have lost its tail: it was away since the last pull
 	lost       bool               // its broker lost its tail
+	unsaid     bool               // the log has lost what its acknowledgements rest on
+	log        *logReader         // of its broker
 	open       bool               // acquired completely: offsets may be committed
 	nowhere    bool               // that its messages wait for where the group begins was reported
 	originSeen bool               // a replica queue's messages have told whose copies they are
@@ -40,7 +42,7 @@ type held struct {
 	next       int64             // next local offset to pull
 	last       *remoting.Message // read last, body dropped: by which a queue that was cut off is recognized
 	committed  int64
-	published  int64 // position in the log, of a replica or retry queue
+	published  int64 // position in the log, of a replica queue
 	asked      int64 // where an operator wants it to be read on, unless notAsked
 	maxOffset  int64
 	window     filter.Window // pulled local offsets

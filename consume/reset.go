@@ -84,8 +84,11 @@ func (e *Engine) wished(h *held) (to int64, ok bool) {
 }
 
 // mayCommit is false while a reset waits: what the operator has committed stays, for the next holder should this process die. Nor while the
-// broker may have lost what was read, or has: an offset that it uses again must not count as read. The lock is held.
-func (h *held) mayCommit() bool { return h.open && h.asked == notAsked && !h.suspect && !h.lost }
+// broker may have lost what was read, or has: an offset that it uses again must not count as read, and one must not be committed without the facts
+// that it rests on. The lock is held.
+func (h *held) mayCommit() bool {
+	return h.open && h.asked == notAsked && !h.suspect && !h.lost && !h.unsaid && !h.log.suspect
+}
 
 const (
 	hintReplay = "a replay is an operation of its own: POST /replay of the manager"
@@ -138,7 +141,7 @@ func (e *Engine) carryOut(h *held, to int64) error {
 		e.stats.ResetSkipped += to - at
 		log.Error("offset reset forwards: messages skipped", "from", at, "to", to-1, "messages", to-at, "hint", hintSkip)
 	}
-	e.poke(e.soon)
+	e.publishSoon()
 	return nil
 }
 
@@ -225,18 +228,14 @@ func (e *Engine) published(positions map[remoting.Queue]filter.Record) {
 	}
 }
 
-// positions are the records that precede the commits of replica and retry queues; the lock is held. Of a home queue the facts of its
-// messages say how far it was read.
-func (e *Engine) positions() map[string]map[remoting.Queue]filter.Record {
-	out := map[string]map[remoting.Queue]filter.Record{}
+// positions are the records that precede the commits of one broker's replica queues; the lock is held. Of a home queue the facts of its messages say how far it
+// was read, of a retry queue see commitAll.
+func (e *Engine) positions(broker string) map[remoting.Queue]filter.Record {
+	out := map[remoting.Queue]filter.Record{}
 	for q, h := range e.queues {
-		if !h.open || h.next <= h.published || h.home != "" && h.unit == "" {
-			continue
+		if q.Broker == broker && h.open && h.next > h.published && h.unit != "" {
+			out[q] = filter.Record{Kind: filter.Done, Group: e.set.group, Local: h.local, Next: h.next}
 		}
-		if out[q.Broker] == nil {
-			out[q.Broker] = map[remoting.Queue]filter.Record{}
-		}
-		out[q.Broker][q] = filter.Record{Kind: filter.Done, Group: e.set.group, Local: h.local, Next: h.next}
 	}
 	return out
 }

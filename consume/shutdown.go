@@ -44,9 +44,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.stopJoining()
 	<-e.joinDone
 	hung := e.dropAll(ctx)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	err := errors.Join(hung, e.releaseDrained(ctx), e.unregister(ctx))
+	err := errors.Join(hung, e.within(ctx, e.releaseDrained), e.within(ctx, e.unregister))
 	e.mu.Lock()
 	e.state = stateStopped
 	e.mu.Unlock()
@@ -55,6 +53,13 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.wg.Wait()
 	}
 	return err
+}
+
+// within gives a step of the shutdown its time, whatever the one before has taken.
+func (e *Engine) within(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	return step(ctx)
 }
 
 // dropAll drops every queue and waits for the running handlers.

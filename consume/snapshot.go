@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"context"
 	"time"
 
 	"github.com/go-msha/msha/filter"
@@ -18,11 +19,15 @@ func (e *Engine) snapshotLoop() {
 			return
 		}
 		for broker, records := range e.snapshots() {
-			for _, r := range records { // a chunk is a body
-				if e.insist(e.ctx, broker, r) != nil {
-					return
+			e.wg.Go(func() { // a broker that is away keeps nobody waiting
+				ctx, cancel := context.WithTimeout(e.ctx, e.cfg.SnapshotEvery)
+				defer cancel()
+				for _, r := range records { // a chunk is a body
+					if e.insist(ctx, broker, r) != nil {
+						return
+					}
 				}
-			}
+			})
 		}
 	}
 }

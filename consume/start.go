@@ -52,6 +52,10 @@ func (e *Engine) startOffset(ctx context.Context, h *held) (start, wish int64, e
 	if err != nil {
 		return 0, notAsked, err
 	}
+	if h.home == "" && start == committed {
+		start, err = e.saidOffset(ctx, h, committed)
+		return start, notAsked, err
+	}
 	if _, foreign := e.foreign(h, committed); !foreign || start != committed {
 		return start, notAsked, nil
 	}
@@ -72,6 +76,35 @@ func (e *Engine) beginsAnew(h *held) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.left[h.queue].lost && h.home == ""
+}
+
+// saidOffset is up to where the copies of a retry queue are acknowledged, as far as the log says so. Its broker keeps offsets in a file of their own:
+// one that has outlived the log's tail would pass over copies that have to be processed. What is read twice harms nobody, since numbers tell which
+// copies are live.
+func (e *Engine) saidOffset(ctx context.Context, h *held, committed int64) (int64, error) {
+	if e.unsaid(h, committed) {
+		if err := e.readLog(ctx, h.queue.Broker); err != nil { // a holder that was passed over may have written it just now
+			return 0, err
+		}
+	}
+	if !e.unsaid(h, committed) {
+		return committed, nil
+	}
+	e.mu.Lock()
+	said, known := e.readUpTo(h)
+	e.mu.Unlock()
+	e.cfg.Logger.Warn("the log has lost, or never had, what this offset rests on: retry copies are read again", "queue", h.queue.String(), "committed", committed, "said", said)
+	if !known {
+		return e.firstOffset(ctx, h)
+	}
+	return e.withinQueue(ctx, h, said)
+}
+
+func (e *Engine) unsaid(h *held, committed int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	said, known := e.readUpTo(h)
+	return !known || committed > said
 }
 
 // firstOffset is where a group without committed offset begins: where the options say. Replica and retry queues begin at their start.

@@ -12,36 +12,48 @@ type LogRecords struct {
 	Records []Record
 }
 
-// Publish takes what was covered, and how far the held queues were pulled, since the last call; give it back with Restore if it could
-// not be written.
-func (t *Tracker) Publish() []LogRecords {
+// Publish is PublishLog for every log that there is something for.
+func (t *Tracker) Publish() (out []LogRecords) {
 	t.foldAll()
-	logs := map[string][]Record{}
-	for q, s := range t.queues {
-		if s.next > t.reported[q] {
-			t.reported[q] = s.next
-			logs[s.log] = append(logs[s.log], Record{Kind: Done, Group: t.group, Queue: q, Next: s.next})
-		}
+	logs := map[string]bool{}
+	for _, s := range t.queues {
+		logs[s.log] = true
 	}
-	for log, byTerm := range t.dirty {
-		for tq, spans := range byTerm {
-			for _, some := range spans.pieces(maxSpans) {
-				logs[log] = append(logs[log], Record{Kind: Done, Group: t.group, Set: tq.Set, Term: tq.Term, Queue: tq.queue, Spans: some})
-			}
-		}
+	for log := range t.dirty {
+		logs[log] = true
 	}
-	clear(t.dirty)
-	var out []LogRecords
 	for _, log := range slices.Sorted(maps.Keys(logs)) {
-		slices.SortFunc(logs[log], func(a, b Record) int {
-			if c := compareKeys(a.Key(), b.Key()); c != 0 {
-				return c
-			}
-			return cmp.Or(compareQueues(a.Queue, b.Queue), compareSpans(a.Spans, b.Spans))
-		})
-		out = append(out, LogRecords{log, logs[log]})
+		if part := t.PublishLog(log); len(part.Records) > 0 {
+			out = append(out, part)
+		}
 	}
 	return out
+}
+
+// PublishLog takes what was covered of the queues that one log speaks of, and how far the held ones were pulled, since the last call; give it back
+// with Restore if it could not be written.
+func (t *Tracker) PublishLog(log string) LogRecords {
+	t.foldAll()
+	var rs []Record
+	for q, s := range t.queues {
+		if s.log == log && s.next > t.reported[q] {
+			t.reported[q] = s.next
+			rs = append(rs, Record{Kind: Done, Group: t.group, Queue: q, Next: s.next})
+		}
+	}
+	for tq, spans := range t.dirty[log] {
+		for _, some := range spans.pieces(maxSpans) {
+			rs = append(rs, Record{Kind: Done, Group: t.group, Set: tq.Set, Term: tq.Term, Queue: tq.queue, Spans: some})
+		}
+	}
+	delete(t.dirty, log)
+	slices.SortFunc(rs, func(a, b Record) int {
+		if c := compareKeys(a.Key(), b.Key()); c != 0 {
+			return c
+		}
+		return cmp.Or(compareQueues(a.Queue, b.Queue), compareSpans(a.Spans, b.Spans))
+	})
+	return LogRecords{log, rs}
 }
 
 // Restore puts records of a failed Publish back.

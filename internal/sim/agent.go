@@ -42,6 +42,7 @@ type agent struct {
 	lastSeen  int64 // when the client was last known to be in the consumer list
 	confirmed int64 // when the table was last asked for and came
 	lapsed    bool  // the gate closed: only joining again opens it
+	entered   int   // how often it has entered the roster
 	beating   bool  // a rebalance is under way
 	scanning  bool
 	again     bool // scan once more
@@ -88,6 +89,7 @@ type held struct {
 	last       *seen // read last
 	suspect    int64 // since when its broker may have lost it; 0: it has it
 	lost       bool  // its broker lost its tail
+	unsaid     bool  // the log has lost what its acknowledgements rest on
 	unknown    bool  // its Hold is lost
 	acquiredAt int64 // origin offset of the pull position when it was acquired
 	committed  int64
@@ -105,7 +107,7 @@ func (h *held) committable() int64 { return h.window.Committable(h.next) }
 
 // mayCommit is false while the broker may have lost what was read: an offset that is used again must not count as read.
 func (h *held) mayCommit() bool {
-	return h.ready && !h.lost && (h.suspect == 0 || h.q.w.mutation == CommitInDoubt)
+	return h.ready && !h.lost && !h.unsaid && (h.suspect == 0 || h.q.w.mutation == CommitInDoubt)
 }
 
 // item is one message on its way to the handler.

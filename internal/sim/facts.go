@@ -197,8 +197,16 @@ func (a *agent) publish(then func()) {
 	parts := a.t.Publish()
 	var commits []func(then func())
 	for _, h := range a.heldSorted() {
-		if off := h.committable(); h.mayCommit() && off != h.committed && (!a.doubts(h.q.local.Broker) || a.w.mutation == CommitInDoubt) {
-			commits = append(commits, func(next func()) { a.commit(h, off, next) })
+		if off := h.committable(); off != h.committed && a.mayCommit(h) {
+			commits = append(commits, func(next func()) {
+				a.notePosition(h, off, func(noted bool) {
+					if !noted || !a.mayCommit(h) {
+						next()
+						return
+					}
+					a.commit(h, off, next)
+				})
+			})
 		}
 	}
 	finish := func(ok bool) {
@@ -221,6 +229,21 @@ func (a *agent) publish(then func()) {
 		}
 		a.inTurn(commits, func() { finish(true) })
 	})
+}
+
+// mayCommit is false while an offset would rest on what the broker may have lost.
+func (a *agent) mayCommit(h *held) bool {
+	return h.mayCommit() && (!a.doubts(h.q.local.Broker) || a.w.mutation == CommitInDoubt)
+}
+
+// notePosition writes down how far the copies of a retry queue are acknowledged: an offset that is committed beyond has outlived what it rests on.
+func (a *agent) notePosition(h *held, off int64, then func(ok bool)) {
+	if !h.retry() || !a.mayCommit(h) {
+		then(a.mayCommit(h))
+		return
+	}
+	r := filter.Record{Kind: filter.Done, Group: group, Local: h.q.local, Next: off}
+	a.write(h.q.local.Broker, []filter.Record{r}, func(_ int64, err error) { then(err == nil) })
 }
 
 // writeParts appends one part after the other, in several bodies; parts that fail are given back to the tracker.

@@ -85,7 +85,7 @@ func (m *manager) force(from *cluster) {
 		return // nothing to move, or a switch of it is under way
 	}
 	m.w.counts.Switches++
-	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}}
+	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}, members: map[string]msha.RosterMember{}}
 	if m.w.chance(0.2) {
 		o.doomed = pick(m.w.loop, []string{"hand over", "commit"})
 	}

@@ -129,6 +129,9 @@ func (a *agent) carry(h *held, then func()) {
 // over may publish and commit just now. behind is the highest offset of which that is known.
 func (a *agent) startOffset(h *held, committed, high, behind int64) (start, skip int64, ok, again bool) {
 	facts, left := a.t.Facts(), a.left[h.q.local]
+	if read, _ := facts.Read(h.q.local); h.retry() && a.w.mutation != NoRetryPosition {
+		committed = min(committed, read)
+	}
 	switch {
 	case h.retry() && left.lost:
 		return 0, -1, true, false
@@ -228,6 +231,8 @@ func (a *agent) logLost(broker string) {
 	a.w.counts.LogsLost++
 	a.anew = true
 	for _, h := range a.heldSorted() {
+		// What followed the retry copies that are acknowledged may be lost: they are wanted again.
+		h.unsaid = h.unsaid || h.retry() && h.q.local.Broker == broker && a.w.mutation != RetriesStay
 		a.giveUp(h)
 	}
 	a.await(func() bool { return len(a.held) == 0 && a.running == 0 }, func() {

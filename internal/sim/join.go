@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/go-msha/msha"
@@ -15,8 +16,10 @@ func (a *agent) enter(then func()) {
 	if a.w.mutation == StaleJoin && a.table == nil {
 		a.tableArrived(a.w.staleTable())
 	}
+	a.entered++
+	session := fmt.Sprintf("%s-%d", a.writer, a.entered)
 	a.c.ask(func() error {
-		a.w.store.roster = a.w.store.roster.With(msha.RosterMember{ClientID: a.client, Unit: a.c.unit, Groups: []string{group}})
+		a.w.store.roster = a.w.store.roster.With(msha.RosterMember{ClientID: a.client, Session: session, Unit: a.c.unit, Groups: []string{group}})
 		return nil
 	}, func(err error) {
 		a.on(func() {

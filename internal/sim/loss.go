@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
@@ -21,10 +22,10 @@ func (h *history) of(unit string) *msha.Incarnations { return h.truth[unit] }
 func (w *world) known(unit string) *msha.Incarnations { return w.history.known[unit] }
 
 // raise begins a new incarnation of a queue. Everybody is told of it, each in his own time.
-func (w *world) raise(from int64, seen msha.Origin, then func(raised bool, err error)) {
+func (w *world) raise(from int64, seen msha.Origin, then func(in *msha.Incarnations, raised bool, err error)) {
+	var in *msha.Incarnations
 	raised := false
 	w.store.do(func() (err error) {
-		var in *msha.Incarnations
 		in, raised, err = msha.Raise(context.Background(), w.history.docs, from, seen, "")
 		if err != nil {
 			w.fail("no incarnation of %s: %w", seen.OriginQueue, err)
@@ -36,7 +37,7 @@ func (w *world) raise(from int64, seen msha.Origin, then func(raised bool, err e
 		}
 		w.store.tell(seen.Unit)
 		return nil
-	}, func(err error) { then(raised, err) })
+	}, func(err error) { then(in, raised, err) })
 }
 
 // tell delivers the incarnations of a unit's queues to its processes and replicators.
@@ -101,7 +102,9 @@ func (c *cluster) loseTail(broker string, d int64) {
 		for _, q := range c.topics[name] {
 			if q.local.Broker == broker {
 				c.cutOff(q, since)
-				q.forgetCommits(since)
+				if q.local.Topic != retryTopic || w.chance(0.5) { // they are in a file of their own
+					q.forgetCommits(since)
+				}
 			}
 		}
 	}
@@ -132,9 +135,9 @@ func (c *cluster) pinned(broker string) (at int64) {
 			}
 		}
 	}
-	for _, b := range c.logs[broker].bodies {
-		for _, r := range b.records {
-			if r.Kind == filter.Baseline {
+	for _, l := range append([]*factLog{c.logs[broker]}, c.copies...) {
+		for _, b := range l.bodies {
+			if l.home == broker && slices.ContainsFunc(b.records, func(r filter.Record) bool { return r.Kind == filter.Baseline }) {
 				at = max(at, b.storedAt)
 			}
 		}
@@ -235,7 +238,7 @@ func (l *loss) raise() {
 	if l.raised() {
 		return
 	}
-	l.c.w.raise(l.from.Offset, l.from, func(raised bool, err error) {
+	l.c.w.raise(l.from.Offset, l.from, func(_ *msha.Incarnations, raised bool, err error) {
 		if err != nil {
 			l.c.w.after(200, l.raise)
 		} else if raised {
@@ -312,7 +315,7 @@ func (q *queue) forgetCommits(since int64) {
 	}
 }
 
-// cutOff ends a log where its broker's storage ends. What processes had recorded only there may repeat.
+// cutOff ends a log where its broker's storage ends. What was recorded only there may repeat.
 func (l *factLog) cutOff(since int64) {
 	keep := len(l.bodies)
 	for keep > 0 && l.bodies[keep-1].storedAt > since {
@@ -321,8 +324,11 @@ func (l *factLog) cutOff(since int64) {
 		b.lost = true
 		l.w.counts.LostFacts++
 		for _, r := range b.records {
-			if r.Kind == filter.Hold && l.w.clusterOf(l.unit).logs[l.broker] == l {
+			switch own := l.w.clusterOf(l.unit).logs[l.broker] == l; {
+			case own && r.Kind == filter.Hold:
 				l.w.clusterOf(l.unit).lostHold(r)
+			case own && r.Number != "":
+				l.w.journal.lostAttempt(r)
 			}
 		}
 	}
@@ -333,6 +339,15 @@ func (l *factLog) cutOff(since int64) {
 			if b.lost {
 				l.w.journal.excused[m] = true
 			}
+		}
+	}
+}
+
+// lostAttempt is where nobody can know of a retry any more: the message may be begun again while its copy runs, or the copy though it was refused.
+func (j *journal) lostAttempt(r filter.Record) {
+	for _, m := range j.w.produced {
+		if j.w.identity(m) == r.Origin() {
+			j.excused[m] = true
 		}
 	}
 }

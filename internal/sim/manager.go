@@ -93,7 +93,7 @@ func (m *manager) begin() {
 		return
 	}
 	m.w.counts.Switches++
-	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}}
+	o := &order{m: m, plan: plan, from: from, to: to, absent: map[string]int64{}, members: map[string]msha.RosterMember{}}
 	if m.w.chance(0.25) {
 		o.doomed = pick(m.w.loop, []string{"drain", "confirm", "hand over", "commit", reopened})
 	}

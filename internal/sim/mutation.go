@@ -35,6 +35,8 @@ const (
 	ForeignUnread       Mutation = "an offset counts as somebody else's before the log was read behind it"
 	SentAnyhow          Mutation = "a retry copy counts as stored although its broker has been away since"
 	NoManagerFence      Mutation = "a manager goes on with an order that another one has taken over"
+	RetriesStay         Mutation = "retry copies that were acknowledged are not read again once the log has lost its tail"
+	NoRetryPosition     Mutation = "retry copies are read on where the offset says, however far the log does"
 	UnsentStays         Mutation = "an Open whose Sent is lost with the log is not ended"
 	SkipsPhase          Mutation = "a manager that resumes a switch takes the phase it finds for done"
 	OrphanStays         Mutation = "a fence whose order has ended is not reopened"

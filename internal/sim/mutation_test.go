@@ -47,6 +47,8 @@ func TestMutationsAreNoticed(t *testing.T) {
 		ForeignUnread:       1000,
 		SentAnyhow:          1000,
 		UnsentStays:         1000,
+		RetriesStay:         3000,
+		NoRetryPosition:     3000,
 		NoManagerFence:      1000,
 		SkipsPhase:          1000,
 		OrphanStays:         1000,

@@ -15,9 +15,10 @@ type order struct {
 	deadline int64
 	from     *cluster
 	to       *cluster
-	absent   map[string]int64 // roster members not listed, since when
-	ignored  string           // DropOneAck: who is not waited for
-	doomed   string           // the phase this switch will be aborted in, or reopened
+	absent   map[string]int64             // roster members not listed, since when
+	members  map[string]msha.RosterMember // as last seen
+	ignored  string                       // DropOneAck: who is not waited for
+	doomed   string                       // the phase this switch will be aborted in, or reopened
 	acked    bool
 
 	by     string            // its manager
@@ -122,11 +123,12 @@ func (o *order) look(then func(waiting []string, acks map[string]uint64)) {
 						continue
 					}
 					id := member.ClientID
-					if slices.Contains(listed, id) {
+					if slices.Contains(listed, id) || member.Session != o.members[id].Session {
 						delete(o.absent, id)
 					} else if _, known := o.absent[id]; !known {
 						o.absent[id] = w.now
 					}
+					o.members[id] = member
 					if o.table == nil || acks[id] < o.table.Version {
 						waiting = append(waiting, id)
 					}
@@ -178,7 +180,7 @@ func (o *order) confirm() {
 			for _, id := range waiting { // gone: nobody has to wait for them again
 				if id != nobody {
 					o.from.passOver(id)
-					o.m.w.store.roster = o.m.w.store.roster.Without(id)
+					o.m.w.store.roster = o.m.w.store.roster.Prune([]msha.RosterMember{o.members[id]})
 				}
 			}
 			o.next(phaseHandOver, o.handOver)

@@ -205,7 +205,7 @@ func (m *manager) reopenOrphans(since map[string]int64) {
 // resume takes an order over if it is still as it was.
 func (m *manager) resume(s *storedOrder, beat int) {
 	m.names++
-	o := &order{m: m, plan: s.plan, from: s.from, to: s.to, absent: map[string]int64{}, by: fmt.Sprintf("m%02d", m.names)}
+	o := &order{m: m, plan: s.plan, from: s.from, to: s.to, absent: map[string]int64{}, members: map[string]msha.RosterMember{}, by: fmt.Sprintf("m%02d", m.names)}
 	m.w.store.do(func() error {
 		if s.beat != beat || s.phase == phaseEnded {
 			return errTaken

@@ -22,6 +22,7 @@ type pipe struct {
 
 	in      *msha.Incarnations
 	stale   bool  // one of the brokers was away since it looked
+	away    int   // counts the times
 	doubted int64 // since when the origin seems to have lost what was copied
 }
 
@@ -165,20 +166,24 @@ func (p *pipe) renew(seen msha.Origin) {
 	if !part.Common {
 		from = 0
 	}
-	p.w.raise(from, seen, func(raised bool, err error) {
+	away := p.away
+	p.w.raise(from, seen, func(in *msha.Incarnations, raised bool, err error) {
 		if err == nil && raised {
 			p.w.counts.Raised++
-			p.in = p.w.history.of(p.source.unit)
-			p.resume(int(from))
+			p.in = in
+		}
+		if err != nil || !raised || p.away > away { // it looks again
+			p.w.after(100, p.run)
 			return
 		}
-		p.w.after(100, p.run)
+		p.resume(int(from))
 	})
 }
 
 // interrupted ends what relied on a connection to a broker.
 func (p *pipe) interrupted() {
 	p.stale = true
+	p.away++
 	waiting := p.from.waiting
 	p.from.waiting = nil
 	for _, f := range waiting {

@@ -25,7 +25,7 @@ func (m *manager) rejoins() {
 	m.w.after(300, func() {
 		for _, c := range m.w.missing() {
 			if m.returning[c] == nil && !c.cut && !m.w.store.down {
-				m.returning[c] = &order{m: m, plan: &msha.Plan{ID: "rejoin-" + c.unit}, from: c, table: m.w.store.table, absent: map[string]int64{}}
+				m.returning[c] = &order{m: m, plan: &msha.Plan{ID: "rejoin-" + c.unit}, from: c, table: m.w.store.table, absent: map[string]int64{}, members: map[string]msha.RosterMember{}}
 				m.await(m.returning[c])
 			}
 		}

@@ -2,4 +2,4 @@
 
 package sim
 
-const defaultSeeds, mutationSeeds = 1000, 3000
+const defaultSeeds, mutationSeeds = enoughSeeds, 3000

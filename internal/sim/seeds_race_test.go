@@ -2,4 +2,4 @@
 
 package sim
 
-const defaultSeeds, mutationSeeds = 100, 100
+const defaultSeeds, mutationSeeds = 200, 100
