@@ -156,7 +156,7 @@ type SwitchRequest struct {
 	Forced         bool          `json:"forced,omitempty"` // the losing units are not asked: they are dead or out of reach (design section 8)
 	Create         bool          `json:"create,omitempty"` // make rules for values, ranges and slots that only another rule covers
 	AllowUnmanaged []string      `json:"allowUnmanaged,omitempty"`
-	Deadline       time.Duration `json:"deadline,omitempty"` // of the fence; 0: 10 s. Anyone may reopen the routes after it
+	Deadline       time.Duration `json:"deadline,omitempty"` // of the fence; 0: 10 s, at most 10 min. Without a commit the routes are reopened after it
 	Override       []string      `json:"override,omitempty"` // guards, by name, that must not refuse it; recorded
 	By             string        `json:"by,omitempty"`       // who asks; recorded
 	Replay         *Replay       `json:"replay,omitempty"`   // instead of moving: the routes stay, and their owners process messages once more
@@ -167,8 +167,11 @@ type SwitchRequest struct {
 type Replay struct {
 	Group  string    `json:"group"`
 	Topics []string  `json:"topics,omitempty"` // home topics; none: all that the group consumes
+	Units  []string  `json:"units,omitempty"`  // where the messages were first stored; none: in any unit
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"` // zero: all that was stored since
+	// Partial goes on where a queue does not go back to Since any more: what is there is processed once more. Otherwise that is ErrGap.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // View is what a planner may look at.
@@ -210,12 +213,15 @@ const StepApproval StepKind = "approval"
 type Step struct {
 	Name        string        `json:"name"`
 	Kind        StepKind      `json:"kind,omitempty"`
-	Timeout     time.Duration `json:"timeout,omitempty"`     // of each attempt, and of the condition and the compensation; 0: the plan's deadline
+	Timeout     time.Duration `json:"timeout,omitempty"`     // of each attempt, and of the condition and the compensation; 0: the plan's deadline, which ends steps behind the fence in any case
 	Attempts    int           `json:"attempts,omitempty"`    // how often Do is tried before the step has failed; 0: once
 	Pause       time.Duration `json:"pause,omitempty"`       // between two attempts
 	SkipOnError bool          `json:"skipOnError,omitempty"` // a step that failed is skipped and recorded; the switch goes on
 
-	Do   func(ctx context.Context) error                   `json:"-"`
-	Undo func(ctx context.Context) error                   `json:"-"` // compensates Do if the switch is aborted later; nil: nothing to do
+	Do func(ctx context.Context) error `json:"-"`
+	// Undo compensates Do if the switch is aborted later; nil: nothing to do. It must be repeatable: if it is interrupted, or its process dies
+	// before the order says that the step is undone, it runs again, perhaps elsewhere, and so it does if Do had not got far or had not begun. Behind
+	// the fence the routes wait for it, but not longer than Timeout: then they are reopened all the same.
+	Undo func(ctx context.Context) error                   `json:"-"`
 	Skip func(ctx context.Context) (why string, err error) `json:"-"` // asked before Do: a reason means that the step is not needed; nil: never
 }

@@ -60,6 +60,7 @@ type RouteSet struct {
 	State         SetState      `json:"state"`
 	Switch        string        `json:"switch,omitempty"`        // id of the switch that fenced it
 	Deadline      time.Duration `json:"deadline,omitempty"`      // of the fence, measured by each observer from its own first sight
+	Aborting      bool          `json:"aborting,omitempty"`      // of a fence whose switch must not commit any more
 	RemainingHash string        `json:"remainingHash,omitempty"` // of what this term has to process; empty in term 1
 	Forced        []ForcedTerm  `json:"forced,omitempty"`        // earlier terms whose units have not rejoined, oldest first
 }

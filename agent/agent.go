@@ -67,11 +67,20 @@ type Unit struct {
 	mu        sync.Mutex
 	closed    bool
 	serial    int
-	others    []string                      // units other than this one, as last seen
-	closers   []func(context.Context) error // producers and consumers, in order of creation
-	consumers []*managedConsumer
+	others    []string         // units other than this one, as last seen
+	owned     []*owned         // producers and consumers that are not closed, in order of creation
+	consumers []*counted       // all there were
 	watched   sync.WaitGroup   // the watches of documents
 	history   *history.History // of the unit's queues
+}
+
+// owned is what Close has to shut down.
+type owned struct{ close func(context.Context) error }
+
+// counted is a consumer's part of Stats. Of one that is closed only the counters are kept.
+type counted struct {
+	ConsumerStats
+	engine *consume.Engine // nil: closed
 }
 
 // Join looks the unit up in the unit document and follows the routing table; it blocks until the first table was read. ErrNotFound
@@ -172,11 +181,11 @@ func (u *Unit) Close(ctx context.Context) error {
 		return nil
 	}
 	u.closed = true
-	closers := u.closers
+	open := slices.Clone(u.owned)
 	u.mu.Unlock()
 	var all error
-	for i := len(closers) - 1; i >= 0; i-- {
-		all = errors.Join(all, closers[i](ctx))
+	for _, o := range slices.Backward(open) {
+		all = errors.Join(all, o.close(ctx))
 	}
 	u.stop()
 	u.table.Close()
@@ -195,20 +204,41 @@ func (u *Unit) Stats() (all []ConsumerStats) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, c := range u.consumers {
-		all = append(all, ConsumerStats{c.group, c.member.ClientID, c.Engine.Stats()})
+		if c.engine != nil {
+			c.Stats = c.engine.Stats()
+		}
+		all = append(all, c.ConsumerStats)
 	}
 	return all
 }
 
-// register keeps a closer for Close and gives the new client its own number; ErrClosed after Close.
-func (u *Unit) register(closer func(context.Context) error) error {
+// register keeps what Close has to shut down, until it is forgotten, and counts it if it is a consumer; ErrClosed after Close.
+func (u *Unit) register(o *owned, c *counted) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
 		return u.errClosed()
 	}
-	u.closers = append(u.closers, closer)
+	if !slices.Contains(u.owned, o) {
+		u.owned = append(u.owned, o)
+	}
+	if c != nil {
+		u.consumers = append(u.consumers, c)
+	}
 	return nil
+}
+
+func (u *Unit) forget(o *owned) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.owned = slices.DeleteFunc(u.owned, func(other *owned) bool { return other == o })
+}
+
+// settle keeps the counters of a consumer that is closed.
+func (u *Unit) settle(c *counted) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.Stats, c.engine = c.engine.Stats(), nil
 }
 
 // accessTimeout bounds Options.Access: the constructors have no context in client-go's interface.

@@ -60,29 +60,30 @@ func (u *Unit) NewPushConsumer(opts ...consumer.Option) (rocketmq.PushConsumer, 
 		return nil, err
 	}
 	c.Engine = engine
-	if err := u.register(c.close); err != nil {
+	c.owned, c.counted = &owned{c.close}, &counted{ConsumerStats{Group: group, ClientID: clientID}, engine}
+	if err := u.register(c.owned, c.counted); err != nil {
 		c.client.Close()
 		return nil, err
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.consumers = append(u.consumers, c)
 	return c, nil
 }
 
 // managedConsumer surrounds the engine with what the metastore has to know about it.
 type managedConsumer struct {
 	*consume.Engine
-	unit   *Unit
-	client *remoting.Client
-	group  string
-	member msha.RosterMember
+	unit    *Unit
+	client  *remoting.Client
+	group   string
+	member  msha.RosterMember
+	owned   *owned
+	counted *counted
 
 	mu    sync.Mutex
 	state int // 0 new, 1 started, 2 shut down
 }
 
-// Start puts the group into the unit document's list of managed groups and starts the engine, which enters the roster.
+// Start puts the group into the unit document's list of managed groups and starts the engine, which enters the roster. If it fails, the consumer is
+// shut down.
 func (c *managedConsumer) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,6 +91,8 @@ func (c *managedConsumer) Start() error {
 		return msha.Errorf("agent.consumer", c.member.ClientID, "make a new consumer", "%w", msha.ErrClosed)
 	}
 	if err := c.Engine.Start(); err != nil { // it lists group and brokers
+		c.state = 2
+		defer c.forget()
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		return errors.Join(err, c.leave(ctx))
@@ -115,16 +118,24 @@ func (c *managedConsumer) close(ctx context.Context) error {
 	}
 	started := c.state == 1
 	c.state = 2
-	defer c.client.Close()
-	if !started {
-		return c.Engine.Close(ctx)
-	}
 	if err := c.Engine.Close(ctx); err != nil {
+		c.client.Close()
 		return err // work may still run: stay in the roster, so that a switch does not pass over it
+	}
+	defer c.forget()
+	if !started {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	return c.leave(ctx)
+}
+
+// forget ends what is kept for a consumer that is closed, apart from its counters.
+func (c *managedConsumer) forget() {
+	c.client.Close()
+	c.unit.settle(c.counted)
+	c.unit.forget(c.owned)
 }
 
 // enter puts this process into the roster, as a new session: what a switch has observed of an earlier one no longer counts.

@@ -34,10 +34,11 @@ func (u *Unit) NewProducer(opts ...producer.Option) (rocketmq.Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &ownedProducer{Producer: tagging.Wrap(plain, tagging.Config{
+	p := &ownedProducer{unit: u, Producer: tagging.Wrap(plain, tagging.Config{
 		Unit: u.info.Name, Value: u.opts.Value, Default: u.opts.DefaultValue,
 	})}
-	if err := u.register(func(context.Context) error { return p.Shutdown() }); err != nil {
+	p.owned = &owned{func(context.Context) error { return p.Shutdown() }}
+	if err := u.register(p.owned, nil); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -46,6 +47,8 @@ func (u *Unit) NewProducer(opts ...producer.Option) (rocketmq.Producer, error) {
 // ownedProducer makes Shutdown safe to repeat, because both the application and Unit.Close call it, and harmless before Start.
 type ownedProducer struct {
 	rocketmq.Producer
+	unit    *Unit
+	owned   *owned
 	mu      sync.Mutex
 	started bool
 }
@@ -53,6 +56,9 @@ type ownedProducer struct {
 func (p *ownedProducer) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.unit.register(p.owned, nil); err != nil { // it may have been shut down before
+		return err
+	}
 	if err := p.Producer.Start(); err != nil {
 		return err
 	}
@@ -63,6 +69,7 @@ func (p *ownedProducer) Start() error {
 func (p *ownedProducer) Shutdown() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.unit.forget(p.owned)
 	if !p.started {
 		return nil
 	}

@@ -10,16 +10,16 @@ import (
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-// seekCopy searches a replica queue, whose copies are in the order of their origin.
+// seekCopy searches a replica queue, whose copies are in the order of their origin. What has no origin is passed over.
 func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, first int64, err error) {
 	high, err := e.cfg.Cluster.MaxOffset(h.ctx, h.queue)
 	if err != nil || high <= low {
 		return low, 0, err
 	}
 	goal := msha.Origin{OriginQueue: q, Offset: origin}
-	o, err := e.originOf(h.ctx, h.queue, low)
+	o, low, ok, err := e.copyFrom(h.ctx, h.queue, low, high)
 	switch {
-	case err != nil:
+	case err != nil || !ok:
 		return low, 0, err
 	case o.Incarnation > q.Incarnation:
 		return low, math.MaxInt64, nil
@@ -30,9 +30,12 @@ func (e *Engine) seekCopy(h *held, q msha.OriginQueue, low, origin int64) (at, f
 		if at, err = e.searchCopy(h, low, high, goal); err != nil {
 			return low, 0, err
 		}
-		if at < high {
-			if o, err = e.originOf(h.ctx, h.queue, at); err != nil || o.Compare(goal) != 0 {
-				return low, 0, err // a batch that a replaced replicator had on its way is out of order: look at everything
+		if o, at, ok, err = e.copyFrom(h.ctx, h.queue, at, high); err != nil {
+			return low, 0, err
+		}
+		if ok {
+			if o.Compare(goal) != 0 {
+				return low, 0, nil // a batch that a replaced replicator had on its way is out of order: look at everything
 			}
 			if o.Incarnation == first.Incarnation && at-low == o.Offset-first.Offset {
 				return at, 0, nil // one copy of each message before it
@@ -53,9 +56,9 @@ func (e *Engine) searchCopy(h *held, low, high int64, goal msha.Origin) (at int6
 		if err != nil {
 			return true
 		}
-		var o msha.Origin
-		o, err = e.originOf(h.ctx, h.queue, low+int64(i))
-		return err != nil || o.Compare(goal) >= 0
+		o, _, ok, ferr := e.copyFrom(h.ctx, h.queue, low+int64(i), high)
+		err = ferr
+		return err != nil || !ok || o.Compare(goal) >= 0
 	})
 	return low + int64(n), err
 }
@@ -99,6 +102,16 @@ func (e *Engine) copyBelow(ctx context.Context, q remoting.Queue, low, high int6
 		}
 	}
 	return o, false, nil
+}
+
+// copyFrom is the origin of the first copy in [low, high) that has one, and where it is: at high if none has.
+func (e *Engine) copyFrom(ctx context.Context, q remoting.Queue, low, high int64) (o msha.Origin, at int64, ok bool, err error) {
+	for at = low; at < high; at++ {
+		if o, err = e.originOf(ctx, q, at); err == nil || !errors.Is(err, msha.ErrInvalid) {
+			return o, at, err == nil, err
+		}
+	}
+	return o, at, false, nil
 }
 
 // originOf reads the identity of one copy.

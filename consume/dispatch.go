@@ -103,18 +103,11 @@ func (e *Engine) mayStart(h *held) bool {
 
 // decide asks the tracker; it reports whether the message is to run.
 func (e *Engine) decide(it *item) bool {
-	if it.h.home == "" { // the retry queue stays when a topic's subscription changes
-		if it.sub = e.subs[it.topic]; it.sub == nil {
-			if !it.said {
-				it.said = true
-				e.cfg.Logger.Warn("retry copy of a topic that is not subscribed waits", "topic", it.topic, "id", it.id())
-			}
-			e.parked = append(e.parked, it)
-			return false
-		}
+	if it.h.home == "" && !e.subscribed(it) {
+		return false
 	}
 	meta := it.meta
-	meta.Fresh = it.fresh
+	meta.Fresh, meta.Unwanted = it.fresh, it.sub == nil
 	d := e.tracker.Start(meta)
 	switch d.Verdict {
 	case filter.Run:
@@ -136,6 +129,9 @@ func (e *Engine) decide(it *item) bool {
 		e.tracker.Skipped(meta)
 		e.acknowledged(it)
 	case filter.Refuse:
+		if meta.Unwanted {
+			e.cfg.Logger.Warn("retry copy of a topic that is not subscribed given back: its message waits for a subscription", "topic", it.topic, "id", it.id())
+		}
 		e.stats.Refused++
 		it.h.running++
 		e.wg.Go(func() { e.refuse(it, *d.Close) })
@@ -143,9 +139,31 @@ func (e *Engine) decide(it *item) bool {
 	return false
 }
 
+// subscribed finds a retry copy's subscription; the retry queue stays when a topic's subscription changes. It takes copies away that have none, and no facts
+// that would bring their messages back: they must not keep those behind them waiting.
+func (e *Engine) subscribed(it *item) bool {
+	it.sub = e.subs[it.topic]
+	switch {
+	case it.topic == "":
+		e.cfg.Logger.Error("message in the retry topic that says no topic ignored", "queue", it.h.queue.String(), "offset", it.raw.QueueOffset, "id", it.id())
+		e.stats.Skipped++
+		e.acknowledged(it)
+		return false
+	case it.sub == nil && it.meta.Legacy:
+		it.h.running++
+		e.wg.Go(func() { e.postpone(it) })
+		return false
+	}
+	return true
+}
+
 // park puts a message aside until facts arrive. What is decided about a retry copy may rest on its Open not being in the log, so that
 // the log is read to its end for it.
 func (e *Engine) park(it *item, d filter.Decision) {
+	if d.Reason == filter.InFlight {
+		e.behind[it.meta.Origin] = append(e.behind[it.meta.Origin], it)
+		return
+	}
 	e.parked = append(e.parked, it)
 	if d.Reason == filter.MissingHandOver && !it.said {
 		it.said = true
@@ -169,6 +187,17 @@ func (e *Engine) unpark() {
 		it.h.lane.Unstick()
 		e.enqueue(it)
 	}
+	for o := range e.behind {
+		e.unparkBehind(o)
+	}
+}
+
+// unparkBehind looks again at retry copies that came while their message was still in flight here; the lock is held.
+func (e *Engine) unparkBehind(o msha.Origin) {
+	for _, it := range e.behind[o] {
+		e.enqueue(it)
+	}
+	delete(e.behind, o)
 }
 
 // refuse writes Close before the retry copy is acknowledged: whoever holds the message's queue reads it and re-scans.
@@ -269,15 +298,8 @@ func (e *Engine) leave(it *item) {
 	e.acknowledged(it)
 	it.h.running--
 	e.freeLane(it.h)
-	e.unparkOrigin(it)
+	e.unparkBehind(it.meta.Origin)
 	e.broadcast()
-}
-
-// unparkOrigin looks again at a retry copy that came while its message was still in flight here; the lock is held.
-func (e *Engine) unparkOrigin(it *item) {
-	if len(e.parked) > 0 && !it.meta.Legacy {
-		e.unpark()
-	}
 }
 
 // abandon gives up on a message because the engine ends: nothing is recorded, so the next holder runs it again.

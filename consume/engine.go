@@ -50,10 +50,11 @@ type Engine struct {
 	stopJoining context.CancelFunc
 	joinDone    chan struct{}
 
-	notify  chan struct{} // members or subscriptions changed
-	fresh   chan struct{} // messages wait for the log to be read to its end
-	wake    chan struct{} // one token for each worker that should look for work
-	locking token         // no unlocking while locks are renewed
+	notify    chan struct{} // members or subscriptions changed
+	fresh     chan struct{} // messages wait for the log to be read to its end
+	wake      chan struct{} // one token for each worker that should look for work
+	locking   token         // no unlocking while locks are renewed
+	beginning token         // one topic is begun with at a time
 
 	mu        sync.Mutex // everything below
 	changed   chan struct{}
@@ -62,10 +63,12 @@ type Engine struct {
 	state     state
 	suspended bool
 	subs      map[string]*subscription
+	missed    map[string]bool // home topics that were not there when they were looked for
 	queues    map[remoting.Queue]*held
 	left      map[remoting.Queue]leftover // by queues that were given back
 	ring      []*held                     // queues with ready messages, in the order of their turns
 	parked    []*item                     // decided later: facts are missing
+	behind    map[msha.Origin][]*item     // retry copies that wait for their message, which is in flight here
 	stale     map[string][]*item          // parked ones by broker whose log has to be read to its end for them
 	noted     []string                    // brokers that were made known
 	lastSeen  time.Time                   // when a broker listed this client
@@ -97,8 +100,8 @@ func New(cfg Config, opts ...consumer.Option) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg.withDefaults(), set: set, limits: defaultLimits(), writer: hex.EncodeToString(id[:]), retry: "%RETRY%" + set.group,
 		notify: make(chan struct{}, 1), fresh: make(chan struct{}, 1), wake: make(chan struct{}, set.goroutines),
-		locking: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
-		subs: map[string]*subscription{}, queues: map[remoting.Queue]*held{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
+		locking: newToken(), beginning: newToken(), joinDone: make(chan struct{}), changed: make(chan struct{}),
+		subs: map[string]*subscription{}, missed: map[string]bool{}, behind: map[msha.Origin][]*item{}, queues: map[remoting.Queue]*held{}, left: map[remoting.Queue]leftover{}, stale: map[string][]*item{}, logs: map[remoting.Queue]*logReader{},
 		tasks: map[string]string{}, acked: map[string]uint64{},
 	}
 	e.cfg.Logger = e.cfg.Logger.With("group", set.group, "client", cfg.ClientID)
@@ -140,6 +143,7 @@ func (e *Engine) Start() error {
 		e.mu.Unlock()
 		e.cancel()
 		e.wg.Wait()
+		_ = e.within(context.Background(), e.unregister) // it may be listed: others would leave it a share of the queues
 		return err
 	}
 	// Before a queue is opened: with none known, where a new group begins would be said of the first incarnation only, and it would begin

@@ -80,8 +80,22 @@ func (e *Engine) failLegacy(it *item, level int) {
 		e.deadLetter(it)
 		return
 	}
+	e.sendLegacy(it, attempt, delayLevel(level, attempt))
+}
+
+// postponeLevel is the delay level of what waits for a subscription: 10 min with RocketMQ's default levels.
+const postponeLevel = 14
+
+// postpone sends a retry copy again that nobody here has a handler for. It has no facts, so it is all that will ever bring its message back.
+func (e *Engine) postpone(it *item) {
+	e.cfg.Logger.Warn("retry copy of a topic that is not subscribed sent again", "topic", it.topic, "id", it.id())
+	e.sendLegacy(it, it.raw.ReconsumeTimes, postponeLevel)
+}
+
+// sendLegacy insists until the broker takes a copy, then acknowledges the one it stands for.
+func (e *Engine) sendLegacy(it *item, attempt int32, level int) {
 	for backoff := retryInterval; ; backoff = min(2*backoff, lastBackoff) {
-		err := e.sendRetry(e.ctx, it, "", attempt, delayLevel(level, attempt))
+		err := e.sendRetry(e.ctx, it, "", attempt, level)
 		if err == nil {
 			break
 		}

@@ -24,7 +24,7 @@ type item struct {
 	// Under the engine's lock:
 	asked bool      // the log is to be read to its end for it
 	fresh bool      // it was
-	said  bool      // that its topic is not subscribed
+	said  bool      // that what its route's term began with is missing
 	since time.Time // it waits for where the group begins in its queue
 }
 
@@ -41,6 +41,9 @@ func (e *Engine) itemOf(h *held, m *remoting.Message) *item {
 			break
 		}
 		it.meta.Origin, it.meta.Retry = origin, m.Properties[msha.PropertyRetry]
+		if it.topic == "" {
+			it.topic = origin.Topic
+		}
 	case !h.sub.wanted(m.Properties["TAGS"]):
 		return nil
 	case h.unit != "":

@@ -255,6 +255,7 @@ func (e *Engine) allocation(ctx context.Context, ids []string) (want map[remotin
 		queues, err := e.cfg.Cluster.Queues(ctx, name, false)
 		if errors.Is(err, msha.ErrNotFound) { // nobody has written to it, or nothing is copied yet
 			missing = true
+			e.miss(name, t)
 			continue
 		}
 		if err != nil {

@@ -19,7 +19,7 @@ func from(w consumer.ConsumeFromWhere) func(*member) { return with(consumer.With
 func (f *fixture) baselines() map[int][]int64 {
 	out := map[int][]int64{}
 	for _, r := range f.records(broker) {
-		if r.Kind == filter.Baseline {
+		if r.Kind == filter.Baseline && r.Queue.Topic != "" {
 			out[r.Queue.Queue] = append(out[r.Queue.Queue], r.Offset)
 		}
 	}

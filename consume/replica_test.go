@@ -111,6 +111,21 @@ func TestReplicaRepeatsAndStrays(t *testing.T) {
 	require.Empty(t, f.journal.wrong(f.keys()))
 }
 
+// A message without origin is the last one that was read of a replica queue: the next process finds its place by the copies before it.
+func TestReplicaOpensBehindAStray(t *testing.T) {
+	f := start(t, 1, nil)
+	f.copies()
+	m := f.join(both)
+	keys := copied(f, replica, "beijing", 0, 3)
+	f.put(replica, message("stray", "beijing"), message("stray", "beijing"))
+	f.eventually("acknowledged", func() bool { return f.journal.succeeded() == 3 && f.committed(replica) == 5 })
+	m.leave()
+	keys = append(keys, copied(f, replica, "beijing", 3, 2)...)
+	f.join(both)
+	f.eventually("acknowledged", func() bool { return f.journal.succeeded() == 5 && f.acknowledged(replicaTopic) })
+	require.Empty(t, f.journal.wrong(keys))
+}
+
 // Messages of other routes in a replica queue are covered, retention overrun is reported by origin offset.
 func TestReplicaExpired(t *testing.T) {
 	f := start(t, 1, nil)

@@ -75,7 +75,13 @@ func TestSeekCopyFindsTheFirstCopy(t *testing.T) {
 				msg := message("m", "beijing")
 				msg.Properties[msha.PropertyOrigin] = msha.Origin{OriginQueue: foreign(), Offset: off}.Encode()
 				all = append(all, msg)
+				for rnd.IntN(4) == 0 {
+					all = append(all, message("stray", "beijing"))
+				}
 			}
+		}
+		for rnd.IntN(2) == 0 {
+			all = append(all, message("stray", "beijing"))
 		}
 		begin := rnd.Int64N(5)
 		for end := begin; end < 60; {

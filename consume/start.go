@@ -37,6 +37,11 @@ func (e *Engine) baseline(ctx context.Context, h *held, start int64) error {
 // startOffset is where the group goes on, and where somebody else wants it to, who has committed an offset beyond that; notAsked if nobody
 // has.
 func (e *Engine) startOffset(ctx context.Context, h *held) (start, wish int64, err error) {
+	if h.home != "" && h.unit == "" {
+		if err := e.begin(ctx, h.home, h.queue.Broker); err != nil {
+			return 0, notAsked, err
+		}
+	}
 	if e.beginsAnew(h) {
 		start, err = e.cfg.Cluster.MinOffset(ctx, h.queue)
 		return start, notAsked, err
@@ -107,7 +112,8 @@ func (e *Engine) unsaid(h *held, committed int64) bool {
 	return !known || committed > said
 }
 
-// firstOffset is where a group without committed offset begins: where the options say. Replica and retry queues begin at their start.
+// firstOffset is where a group without committed offset begins: where its Baseline says, or the options. Queues that were added since it began with
+// the topic begin at their start, and so do replica and retry queues.
 func (e *Engine) firstOffset(ctx context.Context, h *held) (int64, error) {
 	if h.home == "" || h.unit != "" {
 		return e.cfg.Cluster.MinOffset(ctx, h.queue)
@@ -115,9 +121,18 @@ func (e *Engine) firstOffset(ctx context.Context, h *held) (int64, error) {
 	e.mu.Lock()
 	base, known := e.tracker.Facts().Baseline(e.homeOrigin(h.queue))
 	e.mu.Unlock()
-	if known {
+	switch {
+	case known:
 		return e.withinQueue(ctx, h, base)
+	case e.added(h):
+		e.cfg.Logger.Info("queue was added since the group began with its topic: it is read from its first message", "queue", h.queue.String())
+		return e.withinQueue(ctx, h, 0)
 	}
+	return e.optional(ctx, h)
+}
+
+// optional is where the options let a group begin in a queue.
+func (e *Engine) optional(ctx context.Context, h *held) (int64, error) {
 	switch e.set.from {
 	case consumer.ConsumeFromFirstOffset:
 		return e.cfg.Cluster.MinOffset(ctx, h.queue)
@@ -192,6 +207,9 @@ func (e *Engine) originAt(ctx context.Context, h *held, start int64) (msha.Origi
 	if err != nil || start <= low {
 		return msha.OriginQueue{}, 0, err
 	}
-	o, err := e.originOf(ctx, h.queue, start-1)
-	return o.OriginQueue, o.Offset + 1, err
+	o, ok, err := e.copyBelow(ctx, h.queue, low, start)
+	if err != nil || !ok {
+		return msha.OriginQueue{}, 0, err
+	}
+	return o.OriginQueue, o.Offset + 1, nil
 }

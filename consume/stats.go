@@ -25,5 +25,8 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	stats := e.stats
 	stats.Waiting = int64(len(e.parked))
+	for _, items := range e.behind {
+		stats.Waiting += int64(len(items))
+	}
 	return stats
 }

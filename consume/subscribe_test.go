@@ -9,6 +9,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
 	"github.com/go-msha/msha/internal/remoting"
 )
@@ -98,29 +99,91 @@ func TestSubscribeTags(t *testing.T) {
 	require.Empty(t, f.journal.wrong(f.keys()))
 }
 
-// A retry copy of a topic that is not subscribed waits for its subscription.
-func TestRetryOfAnUnsubscribedTopicWaits(t *testing.T) {
+// Retry copies of a topic that is not subscribed are acknowledged, however many there are: others come behind them. Their messages are read again once
+// the topic is subscribed.
+func TestRetryOfAnUnsubscribedTopic(t *testing.T) {
 	f := start(t, 1, nil)
-	f.topic("Mail", 1)
-	m := f.join(failing(1))
-	m.opens(2)
-	m.Suspend()
+	mail := remoting.Queue{Topic: "Mail", Broker: broker}
+	f.topic(mail.Topic, 1)
+	m := f.join(failing(1), with(consumer.WithPullThresholdForQueue(4)))
 	require.NoError(t, m.Subscribe("Mail", consumer.MessageSelector{}, m.handle))
-	f.send("beijing", 3, home(0))
+	m.opens(3)
+	f.send("beijing", 10, mail)
+	f.eventually("failed", func() bool { return m.Stats().Failed == 10 && f.journal.started() >= 10 })
+	m.Suspend()
+	succeeded := f.journal.succeeded()
+	require.NoError(t, m.Unsubscribe("Mail"))
+	retry := remoting.Queue{Topic: retryTopic, Broker: broker}
+	f.eventually("copies due", func() bool { return len(f.stored(retry)) == 10 })
+	m.Resume()
+	f.send("beijing", 5, home(0))
+	f.eventually("the other topic's retries go on", func() bool {
+		return f.journal.count(func(r run) bool { return r.topic == topic && r.ok }) == 5 && f.acknowledged(topic)
+	})
+	require.Equal(t, succeeded+5, f.journal.succeeded())
+	require.EqualValues(t, 10-succeeded, m.Stats().Refused)
+	require.True(t, f.out.says("topic that is not subscribed given back", "Mail"))
+	m.leave()
+
+	again := f.join(failing(1))
+	require.NoError(t, again.Subscribe("Mail", consumer.MessageSelector{}, again.handle))
+	f.eventually("all", func() bool { return f.journal.succeeded() >= 15 && f.acknowledged(topic, "Mail") })
+	require.Empty(t, f.journal.wrong(f.keys()))
+}
+
+// The same of an ordered group, with copies from before it was ordered.
+func TestRetryOfAnUnsubscribedTopicOfAnOrderedGroup(t *testing.T) {
+	f := start(t, 1, nil)
+	mail := remoting.Queue{Topic: "Mail", Broker: broker}
+	f.topic(mail.Topic, 1)
+	m := f.join(failing(1))
+	require.NoError(t, m.Subscribe("Mail", consumer.MessageSelector{}, m.handle))
+	m.opens(3)
+	m.Suspend()
+	f.send("beijing", 3, mail)
+	f.eventually("read", func() bool { return m.GetOffsetDiffMap()["Mail"] == 3 })
 	m.Resume()
 	f.eventually("failed", func() bool { return m.Stats().Failed == 3 })
-	m.Suspend()
-	require.NoError(t, m.Unsubscribe(topic))
+	m.leave()
+	n := 3 - f.journal.succeeded()
+	ordered := with(consumer.WithConsumerOrder(true))
+	m = f.join(ordered)
+	f.eventually("given back", func() bool { return m.Stats().Refused == int64(n) && f.acknowledged(topic) })
+	require.NoError(t, m.Subscribe("Mail", consumer.MessageSelector{}, m.handle))
+	f.eventually("all", func() bool { return f.journal.succeeded() >= 3 && f.acknowledged(topic, "Mail") })
+	require.Empty(t, f.journal.wrong(f.keys()))
+}
+
+// Copies that nobody can run, or that are not of this library: none keeps the queue from going on, and those that are all that is left of a message
+// come back.
+func TestRetryCopiesThatCannotRun(t *testing.T) {
+	f := start(t, 1, nil)
+	f.topic("Mail", 1)
+	require.NoError(t, f.mq.CreateGroup(f.ctx, f.BrokerAddr(broker), remoting.GroupConfig{Name: group}))
 	retry := remoting.Queue{Topic: retryTopic, Broker: broker}
-	f.eventually("copies due", func() bool { return len(f.stored(retry)) == 3 })
-	m.Resume()
-	f.eventually("said", func() bool { return f.out.says("topic that is not subscribed waits", topic) })
-	require.Zero(t, f.journal.succeeded())
-	require.LessOrEqual(t, f.committed(retry), int64(0))
-	again := &member{f: f, name: "second handler"}
-	require.NoError(t, m.Subscribe(topic, consumer.MessageSelector{}, again.handle))
-	f.exact()
-	require.Equal(t, 3, f.journal.by(again.name))
+	for range 5 {
+		f.put(retry, message("says nothing", "beijing"))
+		legacy := message(fmt.Sprint("legacy-", f.serial.Add(1)), "beijing")
+		legacy.Properties["RETRY_TOPIC"], legacy.ReconsumeTimes = "Mail", 2
+		f.put(retry, legacy)
+		f.expect(string(legacy.Body))
+		past := message("of the past", "beijing")
+		past.Properties["RETRY_TOPIC"], past.Properties[msha.PropertyRetry] = "Mail", "nobody-1"
+		past.Properties[msha.PropertyOrigin] = msha.Origin{OriginQueue: origin(remoting.Queue{Topic: "Mail", Broker: broker}), Offset: 3}.Encode()
+		f.put(retry, past)
+	}
+	m := f.join(failing(1), with(consumer.WithPullThresholdForQueue(4)))
+	f.send("beijing", 5, home(0))
+	f.eventually("retries go on", func() bool { return f.journal.succeeded() == 5 })
+	require.Equal(t, 5, f.out.count("says no topic ignored"))
+	require.NoError(t, m.Subscribe("Mail", consumer.MessageSelector{}, m.handle))
+	f.eventually("all", func() bool { return f.journal.succeeded() >= 10 && f.acknowledged(topic, "Mail") })
+	require.Empty(t, f.journal.wrong(f.keys()))
+	for _, r := range f.journal.all() {
+		if r.topic == "Mail" {
+			require.EqualValues(t, 2, r.attempt, "to wait is no attempt")
+		}
+	}
 }
 
 // A retry copy that was read before the topic was unsubscribed must not run the handler any more.

@@ -12,6 +12,8 @@ type Message struct {
 	Retry  string // number of the retry copy; "": not a retry copy
 	Legacy bool   // a retry copy without resolvable origin: it runs where it lies
 	Fresh  bool   // the log was read to its end after this message was pulled
+	// Unwanted says of a retry copy that this process does not subscribe its topic: it does not start here, but its message stays with the unit.
+	Unwanted bool
 }
 
 // Verdict says what to do with a message.
@@ -32,6 +34,9 @@ const MissingHandOver = "hand-over missing"
 // NoBaseline is the reason of a Wait that ends once it is known where the group begins in the message's queue. Where the group never runs in the
 // queue's unit that is never.
 const NoBaseline = "no baseline"
+
+// InFlight is the reason of a retry copy's Wait that ends when its message, which runs here, does.
+const InFlight = "in flight"
 
 // Decision is the answer to Start.
 type Decision struct {
@@ -93,7 +98,7 @@ func (t *Tracker) decide(m *Message) Decision {
 	case facts.done != nil && facts.done.Contains(off), q.left.Contains(off) && !q.keeps(key, off):
 		return Decision{Verdict: Skip, Reason: "done"}
 	case t.runs(q, m.Origin):
-		return Decision{Verdict: Skip, Reason: "in flight"}
+		return Decision{Verdict: Skip, Reason: InFlight}
 	case t.awaits(key, m.Origin):
 		return Decision{Verdict: Skip, Reason: "waits for its retry"}
 	}
@@ -139,7 +144,7 @@ func (t *Tracker) decideRetry(m *Message) Decision {
 	}
 	key := a.open.Key()
 	set, ok := t.table.Lookup(m.Value, m.Unit)
-	if !ok || set.Owner != t.unit || set.State != msha.SetOpen || KeyOf(set) != key {
+	if m.Unwanted || !ok || set.Owner != t.unit || set.State != msha.SetOpen || KeyOf(set) != key {
 		r := CloseOf(a.open)
 		r.Client, r.Writer = t.client, t.writer
 		return Decision{Verdict: Refuse, Reason: "not to be started here", Key: key, Close: &r}
@@ -149,7 +154,7 @@ func (t *Tracker) decideRetry(m *Message) Decision {
 	}
 	if t.runs(t.state(m.Origin.OriginQueue), m.Origin) {
 		// What runs decides about the message. But should this process die before, the copy has to be there still.
-		return Decision{Verdict: Wait, Reason: "in flight"}
+		return Decision{Verdict: Wait, Reason: InFlight}
 	}
 	if !a.sent() {
 		return Decision{Verdict: Wait, Reason: "sent record not read"}

@@ -75,7 +75,7 @@ func (f *Facts) Apply(log string, r Record) {
 func (f *Facts) ApplyCopy(r Record) {
 	switch {
 	case r.Kind == Baseline && r.Set == "":
-		f.Group(r.Group).applyBaseline(r)
+		f.Group(r.Group).applyBaseline(r, false)
 	case r.Kind == Snapshot:
 		for _, inner := range r.Records {
 			f.ApplyCopy(inner)
@@ -123,6 +123,7 @@ type GroupFacts struct {
 	name     string
 	handed   handedOver // of all groups
 	baseline map[msha.OriginQueue]start
+	begun    beginnings
 	next     map[msha.OriginQueue]int64
 	read     map[LocalQueue]int64 // the same in offsets of the unit's own queues, where these are not the origin's
 	done     map[termQueue]*Offsets
@@ -134,7 +135,7 @@ type GroupFacts struct {
 
 func newGroupFacts(name string, handed handedOver) *GroupFacts {
 	return &GroupFacts{
-		name: name, handed: handed, baseline: map[msha.OriginQueue]start{}, next: map[msha.OriginQueue]int64{}, read: map[LocalQueue]int64{}, done: map[termQueue]*Offsets{},
+		name: name, handed: handed, baseline: map[msha.OriginQueue]start{}, begun: newBeginnings(), next: map[msha.OriginQueue]int64{}, read: map[LocalQueue]int64{}, done: map[termQueue]*Offsets{},
 		retries: map[termQueue]map[int64]*retries{}, numbers: map[string]*attempt{}, holders: map[LocalQueue]*holder{}, logs: map[msha.OriginQueue]string{},
 	}
 }
@@ -145,7 +146,7 @@ func (g *GroupFacts) apply(log string, r Record) {
 	}
 	switch r.Kind {
 	case Baseline:
-		g.applyBaseline(r)
+		g.applyBaseline(r, true)
 	case Done:
 		if r.Local != (LocalQueue{}) {
 			g.read[r.Local] = max(g.read[r.Local], r.Next)
@@ -169,7 +170,11 @@ func (g *GroupFacts) apply(log string, r Record) {
 	}
 }
 
-func (g *GroupFacts) applyBaseline(r Record) {
+func (g *GroupFacts) applyBaseline(r Record, own bool) {
+	if r.Local != (LocalQueue{}) {
+		g.begun.apply(r, own)
+		return
+	}
 	if s, known := g.baseline[r.Queue]; !known || r.LogOffset < s.at {
 		g.baseline[r.Queue] = start{r.Offset, r.LogOffset}
 	}
@@ -185,10 +190,13 @@ func (g *GroupFacts) cover(k Key, q msha.OriginQueue, from, to int64) {
 	g.forgetRetries(tq, from, to)
 }
 
-// Baseline is where the group starts in an origin queue.
+// Baseline is where the group starts in an origin queue: the first record in the log counts.
 func (g *GroupFacts) Baseline(q msha.OriginQueue) (int64, bool) {
-	s, ok := g.baseline[q]
-	return s.offset, ok
+	alone, ok := g.baseline[q]
+	if s, begun := g.begun.of(q); begun && (!ok || s.at < alone.at) {
+		return s.offset, true
+	}
+	return alone.offset, ok
 }
 
 // Next is the highest pull position published for an origin queue.
@@ -222,10 +230,10 @@ func (g *GroupFacts) Remaining(k Key, hash string, q msha.OriginQueue) (o Offset
 	if g.heldBack(handover{k, hash}, q) {
 		return nil, true
 	}
-	if s, ok := g.baseline[q]; ok {
-		return From(s.offset), true
+	if offset, ok := g.Baseline(q); ok {
+		return From(offset), true
 	}
-	_, ok = g.baseline[q.First()]
+	_, ok = g.Baseline(q.First())
 	return From(0), ok
 }
 
@@ -234,6 +242,11 @@ func (g *GroupFacts) Queues() []msha.OriginQueue {
 	set := map[msha.OriginQueue]bool{}
 	for q := range g.baseline {
 		set[q] = true
+	}
+	for q := range g.begun.queues {
+		if _, ok := g.begun.of(q); ok {
+			set[q] = true
+		}
 	}
 	for tq := range g.done {
 		set[tq.queue] = true

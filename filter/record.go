@@ -13,7 +13,9 @@ type Kind byte
 
 // The kinds of records. Each uses Kind and Group, and the fields named here.
 const (
-	// Baseline without Set: the group is managed and processes Queue from Offset on (the first one in the log counts).
+	// Baseline without Set: the group is managed and processes Queue from Offset on (the first one in the log counts). With Local it is part of what
+	// the log of broker Queue.Broker says of a topic as a whole, in one body of which the first counts: the topic Local.Topic had Local.ID
+	// queues at broker Local.Broker when the group began with it; without Topic in Queue it says no more than that.
 	// With Set, Term and Hash: what the term has to process of Queue (Spans), written by the hand-over phase into every log of the
 	// gaining unit; Next is how far the losing one had pulled. Hash names the hand-over, since an aborted one may be followed by another of the same term. Without Group
 	// and Queue it says in Chunks of how many records the hand-over consists, itself included: before all of them are there,

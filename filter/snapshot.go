@@ -63,10 +63,15 @@ func (g *GroupFacts) records(log string, past func(Key) bool) []Record {
 		if s, ok := g.baseline[q]; ok {
 			rs = append(rs, Record{Kind: Baseline, Group: g.name, Queue: q, Offset: s.offset, LogOffset: s.at})
 		}
+		if s, ok := g.begun.of(q); ok {
+			n, _ := g.Begun(q.Unit, q.Broker, q.Topic)
+			rs = append(rs, Record{Kind: Baseline, Group: g.name, Queue: q, Offset: s.offset, LogOffset: s.at, Local: LocalQueue{Topic: q.Topic, Broker: q.Broker, ID: n}})
+		}
 		if next := g.next[q]; next > 0 {
 			rs = append(rs, Record{Kind: Done, Group: g.name, Queue: q, Next: next})
 		}
 	}
+	rs = append(rs, g.begun.recordsOf(g.name, log)...)
 	for q, next := range g.read {
 		if q.Broker == log {
 			rs = append(rs, Record{Kind: Done, Group: g.name, Local: q, Next: next})

@@ -3,19 +3,31 @@ package manager
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/filter"
+	"github.com/go-msha/msha/internal/remoting"
 )
 
-// firstCare is when a manager that was just started first looks after facts.
-const firstCare = time.Minute
+// careEvery is how often a manager looks after folds, and when it first looks after facts.
+const careEvery = time.Minute
 
-// care carries the facts of groups without agents forward in the units' logs until ctx ends, as agents do for their own: what retention removes
-// from a log's beginning would be missing one day.
+// care does what nobody asks for, until ctx ends. It keeps the folds of all logs up to date, so that no switch has to read a whole one. And it
+// carries the facts of groups without agents forward in the units' logs, as agents do for their own: what retention removes from a log's beginning would
+// be missing one day.
 func (m *Manager) care(ctx context.Context) {
-	next := time.NewTimer(min(firstCare, m.opts.SnapshotEvery))
+	every := min(careEvery, m.opts.SnapshotEvery)
+	var all sync.WaitGroup
+	all.Go(func() { repeat(ctx, 0, every, m.clusters.warm) })
+	all.Go(func() { repeat(ctx, every, m.opts.SnapshotEvery, m.carryForward) })
+	all.Wait()
+}
+
+// repeat calls f until ctx ends.
+func repeat(ctx context.Context, first, every time.Duration, f func(context.Context)) {
+	next := time.NewTimer(first)
 	defer next.Stop()
 	for {
 		select {
@@ -23,15 +35,19 @@ func (m *Manager) care(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		next.Reset(m.opts.SnapshotEvery)
-		units, err := m.registry.Units(ctx)
-		if err != nil {
-			continue // resume's to report
-		}
-		for _, name := range units.Names() {
-			if err := m.clusters.snapshot(ctx, name); err != nil && ctx.Err() == nil {
-				m.opts.Logger.Warn("facts of groups without agents not carried forward", "unit", name, "error", err)
-			}
+		next.Reset(every)
+		f(ctx)
+	}
+}
+
+func (m *Manager) carryForward(ctx context.Context) {
+	units, err := m.registry.Units(ctx)
+	if err != nil {
+		return // resume's to report
+	}
+	for _, name := range units.Names() {
+		if err := m.clusters.snapshot(ctx, name); err != nil && ctx.Err() == nil {
+			m.opts.Logger.Warn("facts of groups without agents not carried forward", "unit", name, "error", err)
 		}
 	}
 }
@@ -51,14 +67,17 @@ func (c *clusters) snapshot(ctx context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	byBroker := map[string][]filter.Record{}
+	byLog := map[remoting.Queue][]filter.Record{}
+	views := map[remoting.Queue]*remoting.Cluster{} // what a broker has lost since it was read must not come back into its log
 	err = l.read(ctx, others, func(f *filter.Facts) error {
 		for _, group := range f.Groups() {
 			if attended(roster, unit, group) {
 				continue
 			}
 			for _, q := range l.own {
-				byBroker[q.Broker] = append(byBroker[q.Broker], f.Group(group).Snapshot(q.Broker, l.main.next[q]-1, filter.Past(table))...)
+				at := l.main.position(q)
+				byLog[q] = append(byLog[q], f.Group(group).Snapshot(q.Broker, at.next-1, filter.Past(table))...)
+				views[q] = at.view
 			}
 		}
 		return nil
@@ -66,9 +85,9 @@ func (c *clusters) snapshot(ctx context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	for broker, records := range byBroker {
+	for q, records := range byLog {
 		for _, r := range records { // a chunk is a body
-			if _, err := l.appendTo(ctx, broker, []filter.Record{r}); err != nil {
+			if _, err := l.write(ctx, views[q], q.Broker, []filter.Record{r}); err != nil {
 				return err
 			}
 		}

@@ -21,6 +21,7 @@ type clusters struct {
 	id       string // of this manager, in the logs
 	sites    *remoting.Sites
 	log      *slog.Logger
+	layouts  *layouts
 
 	mu   sync.Mutex
 	logs map[string]*unitLog // by unit
@@ -32,7 +33,7 @@ var (
 )
 
 func newClusters(t *tables, r *registry, id string, access msha.AccessFunc, log *slog.Logger) *clusters {
-	return &clusters{tables: t, registry: r, id: "manager@" + id, sites: remoting.NewSites("switch.access", access, log), log: log, logs: map[string]*unitLog{}}
+	return &clusters{tables: t, registry: r, id: "manager@" + id, sites: remoting.NewSites("switch.access", access, log), log: log, layouts: &layouts{store: r.store}, logs: map[string]*unitLog{}}
 }
 
 func (c *clusters) close() { c.sites.Close() }
@@ -82,8 +83,7 @@ func (c *clusters) Mark(ctx context.Context, unit string, version uint64) error 
 	if err != nil {
 		return err
 	}
-	_, err = l.append(ctx, []filter.Record{{Kind: filter.Ack, Client: c.id, Writer: c.id, Version: version}})
-	return err
+	return l.append(ctx, []filter.Record{{Kind: filter.Ack, Client: c.id, Writer: c.id, Version: version}})
 }
 
 // Clients implements switchplan.Cluster.
@@ -127,21 +127,42 @@ func (c *clusters) Remaining(ctx context.Context, unit string, table *msha.Table
 	if err != nil {
 		return nil, err
 	}
-	var out *filter.HandOver
-	err = l.barrier(ctx, others, table.Version, c.id, func(f *filter.Facts) (err error) {
-		out, err = filter.RemainingAfter(f, table, moves, info.Groups)
-		return err
+	return c.left(ctx, l, others, table, func(f *filter.Facts) (*filter.HandOver, error) {
+		return filter.RemainingAfter(f, table, moves, info.Groups)
 	})
-	return remaining(out, err)
 }
 
-// Missing implements switchplan.Facts.
-func (c *clusters) Missing(ctx context.Context, unit string) (missing []string, err error) {
-	l, _, info, err := c.unit(ctx, unit)
+// left computes a hand-over by a unit's log, read to its end. Processes that were passed over may have done some of it.
+func (c *clusters) left(ctx context.Context, l *unitLog, others []string, table *msha.Table, compute func(*filter.Facts) (*filter.HandOver, error)) (*switchplan.Remaining, error) {
+	copies, err := c.copies(ctx, l.unit, others, false)
 	if err != nil {
 		return nil, err
 	}
-	err = l.read(ctx, nil, func(f *filter.Facts) error {
+	var out *filter.HandOver
+	var acks map[string]uint64
+	err = l.barrier(ctx, l.main, others, table.Version, c.id, func(f *filter.Facts) (err error) {
+		if out, err = compute(f); err != nil {
+			return err
+		}
+		acks = f.Acked(l.brokers())
+		more, err := l.abandonedIn(f, acks, table.Version, copies).repeated(ctx, l, f, table, out.Records)
+		out.Repeated += more
+		return err
+	})
+	return remaining(out, acks, err)
+}
+
+// Missing implements switchplan.Facts. A switch asks before its fence, so what the hand-over needs is read here, the copies of other units' logs
+// among it: behind the fence there is time for what is new only.
+func (c *clusters) Missing(ctx context.Context, unit string) (missing []string, err error) {
+	l, others, info, err := c.unit(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.copies(ctx, unit, others, true); err != nil {
+		return nil, err
+	}
+	err = l.read(ctx, others, func(f *filter.Facts) error {
 		missing = slices.DeleteFunc(slices.Clone(info.Groups), f.Knows)
 		return nil
 	})
@@ -154,8 +175,7 @@ func (c *clusters) HandOver(ctx context.Context, unit string, r *switchplan.Rema
 	if err != nil {
 		return err
 	}
-	_, err = l.append(ctx, r.Facts.(*filter.HandOver).Records)
-	return err
+	return l.append(ctx, r.Facts.(*filter.HandOver).Records)
 }
 
 // Pulled implements switchplan.Facts.

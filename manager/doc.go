@@ -14,6 +14,8 @@
 //	                                        answers; lost=true gives its log up and does not ask it
 //	POST /orders/{id}/approve?step=name     answers an approval, of any manager; by=name&note=text are recorded
 //	POST /orders/{id}/refuse?step=name      aborts the switch
+//	POST /orders/{id}/abort                 calls a switch off that has not committed, of any manager: status 202, GET /orders says what became
+//	                                        of it; by=name&note=text are recorded
 //	GET /events                             server-sent events: the switches this manager runs (switchplan.Event); task=id for one
 //	GET /routes /units /orders              the documents as JSON
 //	GET /healthz /metrics                   metrics in Prometheus text format

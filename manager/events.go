@@ -27,8 +27,8 @@ func (m *Manager) CloseEvents() { m.events.Close() }
 
 // serveEvents sends events as they come: server-sent events, the kind as type, JSON as data. With task=<id> only that switch's.
 func (m *Manager) serveEvents(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if err := onlyParameters(q, nil, []string{"task"}); err != nil {
+	q, err := eventParameters.of(r)
+	if err != nil {
 		fail(w, http.StatusBadRequest, "", err)
 		return
 	}

@@ -34,7 +34,7 @@ func (c *clusters) RemainingForced(ctx context.Context, unit, to string, table *
 		out, err = filter.RemainingForced(lost, table, moves, info.Groups, filter.Copied{Unit: unit, Units: units.Names(), Partial: partial, Ends: ends, Pulled: pulled})
 		return err
 	})
-	return remaining(out, err)
+	return remaining(out, nil, err)
 }
 
 // RemainingRejoined implements switchplan.Facts.
@@ -48,33 +48,34 @@ func (c *clusters) RemainingRejoined(ctx context.Context, owner, unit string, ta
 		return nil, err
 	}
 	known := []*filter.Facts{copies}
+	var acks map[string]uint64
 	if !lost {
 		theirs, theirOthers, _, err := c.unit(ctx, unit)
-		if err == nil {
-			err = theirs.barrier(ctx, theirOthers, table.Version, c.id, func(*filter.Facts) error { return nil })
-		}
 		if err != nil {
 			return nil, err
 		}
-		whole, err := theirs.fresh(ctx, unit, theirOthers)
+		err = theirs.barrier(ctx, newFold(), theirOthers, table.Version, c.id, func(whole *filter.Facts) error {
+			known = append(known, whole)
+			acks = whole.Acked(theirs.brokers())
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		known = append(known, whole)
 	}
 	var out *filter.HandOver
 	err = mine.read(ctx, others, func(f *filter.Facts) (err error) {
 		out, err = filter.RemainingRejoined(f, known, table, sets, unit)
 		return err
 	})
-	return remaining(out, err)
+	return remaining(out, acks, err)
 }
 
-func remaining(out *filter.HandOver, err error) (*switchplan.Remaining, error) {
+func remaining(out *filter.HandOver, acks map[string]uint64, err error) (*switchplan.Remaining, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &switchplan.Remaining{Hashes: out.Hashes, Count: int64(out.Count), Repeated: out.Repeated, Facts: out}, nil
+	return &switchplan.Remaining{Hashes: out.Hashes, Count: int64(out.Count), Repeated: out.Repeated, Acks: acks, Facts: out}, nil
 }
 
 // originsOf are the home queues of a unit that its facts mention.

@@ -52,7 +52,7 @@ func TestRejoinParameters(t *testing.T) {
 		says   string
 	}{
 		"":                          {http.StatusBadRequest, "name the unit that is back"},
-		"?unit=":                    {http.StatusBadRequest, "no unit"},
+		"?unit=":                    {http.StatusBadRequest, "empty parameter"},
 		"?unit=unit-2&lost=perhaps": {http.StatusBadRequest, "lost=perhaps"},
 		"?unit=unit-2&force=true":   {http.StatusBadRequest, "unknown parameter"},
 		"?unit=unit-2&unit=unit-1":  {http.StatusBadRequest, "repeated parameter"},
@@ -173,7 +173,10 @@ func TestAUnitIsGivenUp(t *testing.T) {
 	w.take()
 	written := w.written("unit-2")
 	var back switchplan.Rejoined
-	require.Equal(t, http.StatusOK, w.call("POST", "/rejoin?unit=unit-2&lost=true", &back))
+	require.Equal(t, http.StatusOK, w.call("POST", "/rejoin?unit=unit-2&lost&by=bob", &back))
+	require.Equal(t, 1, w.log.Count("the facts of a lost unit are given up"), "it leaves a trace")
+	require.Contains(t, w.log.String(), "unit=unit-2 by=bob")
+	require.Contains(t, w.log.String(), "factsGivenUp=true repeated=0 by=bob")
 	require.Len(t, back.Sets, 1)
 	require.Zero(t, back.Repeated, "nobody knows what it did")
 	require.False(t, w.table().Away("unit-2"))

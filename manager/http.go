@@ -38,6 +38,7 @@ func (m *Manager) routes() *http.ServeMux {
 	mux.HandleFunc("DELETE /rules", m.serveRule(false))
 	mux.HandleFunc("POST /orders/{id}/approve", m.serveDecision(m.Approve))
 	mux.HandleFunc("POST /orders/{id}/refuse", m.serveDecision(m.Refuse))
+	mux.HandleFunc("POST /orders/{id}/abort", m.serveAbort)
 	mux.HandleFunc("GET /events", m.serveEvents)
 	mux.HandleFunc("GET /routes", document(func(ctx context.Context) (any, error) {
 		t, err := m.tables.Current(ctx)
@@ -73,14 +74,26 @@ func planStatus(err error) int {
 func runStatus(err error) int {
 	switch {
 	case errors.Is(err, msha.ErrBusy), errors.Is(err, msha.ErrConflict), errors.Is(err, msha.ErrUnmanaged), errors.Is(err, msha.ErrGuard),
-		errors.Is(err, switchplan.ErrRefused):
+		errors.Is(err, msha.ErrMissingFacts), errors.Is(err, msha.ErrGap), errors.Is(err, switchplan.ErrRefused), errors.Is(err, switchplan.ErrCalledOff):
 		return http.StatusConflict
+	case errors.Is(err, msha.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, msha.ErrNotConfirmed), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
 	case errors.Is(err, msha.ErrUnsafe), errors.Is(err, msha.ErrClosed), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
+	case errors.Is(err, msha.ErrNotFound): // a broker, the code of a step: the installation lacks it
+		return http.StatusConflict
 	}
 	return http.StatusInternalServerError
+}
+
+// refusedStatus is runStatus where nothing was begun: what is invalid then is the request.
+func refusedStatus(err error) int {
+	if status := runStatus(err); status != http.StatusInternalServerError || !errors.Is(err, msha.ErrInvalid) {
+		return status
+	}
+	return http.StatusBadRequest
 }
 
 // lookupStatus is runStatus where what is not found is what the client named.

@@ -16,17 +16,12 @@ import (
 	"github.com/go-msha/msha/internal/remoting"
 )
 
-const (
-	logGroup    = "MSHA_MANAGER" // side reads and appends: no subscription, no offsets
-	logPullSize = 1024
-	barrierPoll = time.Second // how long a broker may keep a read of what it has acknowledged and does not show yet
-)
-
 // unitLog is the fold of one unit's fact logs, kept from call to call so that each reads only what is new.
 type unitLog struct {
 	unit    string
 	cluster *remoting.Cluster
 	log     *slog.Logger
+	settle  time.Duration // see settleTime
 
 	mu   sync.Mutex
 	main *fold            // the unit's own logs, with the copies of others
@@ -36,16 +31,8 @@ type unitLog struct {
 	known atomic.Pointer[[]string] // brokers in the unit document; outside mu, which is held while a unit that may be dead is asked
 }
 
-// fold is what was read of some logs.
-type fold struct {
-	facts *filter.Facts
-	next  map[remoting.Queue]int64 // everything below is applied
-}
-
-func newFold() *fold { return &fold{facts: filter.NewFacts(), next: map[remoting.Queue]int64{}} }
-
 func newUnitLog(unit string, cluster *remoting.Cluster, log *slog.Logger) *unitLog {
-	return &unitLog{unit: unit, cluster: cluster, log: log, main: newFold(), lost: map[string]*fold{}}
+	return &unitLog{unit: unit, cluster: cluster, log: log, settle: settleTime, main: newFold(), lost: map[string]*fold{}}
 }
 
 // knows takes over what the unit document says.
@@ -92,10 +79,21 @@ func (l *unitLog) fresh(ctx context.Context, of string, others []string) (*filte
 	return to.facts, err
 }
 
-// update applies the logs of the unit called of as its own, and the others as copies. Where an end is named, it waits for what is below.
-func (l *unitLog) update(ctx context.Context, to *fold, of string, others []string, ends map[remoting.Queue]int64) error {
+// update applies the logs of the unit called of as its own, and the others as copies. Where there is a mark, it waits for what is below. Once a
+// log has lost its tail it begins anew.
+func (l *unitLog) update(ctx context.Context, to *fold, of string, others []string, marks map[remoting.Queue]mark) error {
+	for {
+		err := l.readAll(ctx, to, of, others, marks)
+		if !errors.Is(err, errLostTail) {
+			return err
+		}
+		to.forget()
+	}
+}
+
+func (l *unitLog) readAll(ctx context.Context, to *fold, of string, others []string, marks map[remoting.Queue]mark) error {
 	apply := func(unit string, q remoting.Queue) error {
-		return l.follow(ctx, to, q, ends[q], func(r filter.Record) {
+		return l.follow(ctx, to, q, marks, func(r filter.Record) {
 			if unit == of {
 				to.facts.Apply(logName(of == l.unit, q), r)
 				return
@@ -139,39 +137,6 @@ func logName(own bool, q remoting.Queue) string {
 	return q.String()
 }
 
-// follow applies one log from where the last call ended to its end, which is not below the one that is named.
-func (l *unitLog) follow(ctx context.Context, to *fold, q remoting.Queue, end int64, apply func(filter.Record)) error {
-	for {
-		req := remoting.PullRequest{Queue: q, Group: logGroup, Offset: to.next[q], Max: logPullSize}
-		if to.next[q] < end {
-			req.Suspend = barrierPoll
-		}
-		res, err := l.cluster.Pull(ctx, req)
-		if err != nil {
-			return err
-		}
-		for _, m := range res.Messages {
-			records, err := filter.DecodeLog(m.Body, m.QueueOffset)
-			if err != nil {
-				return msha.Errorf("facts.read", q.String(), "somebody else wrote into the topic", "offset %d: %w", m.QueueOffset, err)
-			}
-			for _, r := range records {
-				apply(r)
-			}
-		}
-		switch {
-		case res.Status == remoting.PullNoNew && to.next[q] < end:
-			continue
-		case res.Status == remoting.PullNoNew:
-			return nil
-		case res.Status == remoting.PullOffsetIllegal && res.NextOffset < to.next[q]:
-			return msha.Errorf("facts.read", q.String(), "the broker lost its tail: restart the manager to read the log anew", "%w: offset %d read, the log ends at %d",
-				msha.ErrMissingFacts, to.next[q], res.MaxOffset)
-		}
-		to.next[q] = res.NextOffset
-	}
-}
-
 // present is an error unless every broker of the unit that is known is registered: what the log of one that is away holds would be passed
 // over, and what is to be written to it would be missing.
 func (l *unitLog) present(addrs map[string]string) error {
@@ -190,30 +155,40 @@ func (l *unitLog) present(addrs map[string]string) error {
 		"master %w at the name servers", msha.ErrNotFound)
 }
 
-// append writes records to the unit's log on every broker.
-func (l *unitLog) append(ctx context.Context, records []filter.Record) (map[remoting.Queue]int64, error) {
+// masters are the names of the unit's brokers, sorted; none may be away.
+func (l *unitLog) masters(ctx context.Context) ([]string, error) {
 	addrs, err := l.cluster.Brokers(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = l.present(addrs)
 	}
-	if err := l.present(addrs); err != nil {
-		return nil, err
-	}
-	ends := map[remoting.Queue]int64{}
-	for _, broker := range slices.Sorted(maps.Keys(addrs)) {
-		q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
-		if ends[q], err = l.appendTo(ctx, broker, records); err != nil {
-			return nil, err
-		}
-	}
-	return ends, nil
+	return slices.Sorted(maps.Keys(addrs)), err
 }
 
-// appendTo writes records to the log on one broker; end is the offset behind them.
-func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.Record) (end int64, err error) {
+// append writes records to the unit's log on every broker.
+func (l *unitLog) append(ctx context.Context, records []filter.Record) error {
+	brokers, err := l.masters(ctx)
+	if err != nil {
+		return err
+	}
+	for _, broker := range brokers {
+		if err := l.appendTo(ctx, broker, records); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendTo writes records to the log on one broker.
+func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.Record) error {
+	_, err := l.write(ctx, l.cluster, broker, records)
+	return err
+}
+
+// write returns the end of the log behind the records.
+func (l *unitLog) write(ctx context.Context, to *remoting.Cluster, broker string, records []filter.Record) (end int64, err error) {
 	for _, part := range filter.Split(records) {
 		m := &remoting.Message{Body: filter.EncodeRecords(part), Properties: map[string]string{msha.PropertyUnit: l.unit}}
-		res, err := l.cluster.Send(ctx, remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}, logGroup, m)
+		res, err := to.Send(ctx, remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}, logGroup, m)
 		if err != nil && !errors.Is(err, remoting.ErrStored) {
 			return 0, err
 		}
@@ -223,36 +198,61 @@ func (l *unitLog) appendTo(ctx context.Context, broker string, records []filter.
 }
 
 // barrier calls f with a fold in which everything is applied that the unit's brokers had acknowledged before. A queue's maximum may lag behind
-// what was acknowledged, so the end is that of a record written now.
-func (l *unitLog) barrier(ctx context.Context, others []string, version uint64, manager string, f func(*filter.Facts) error) error {
-	ends, err := l.append(ctx, []filter.Record{{Kind: filter.Ack, Client: manager, Writer: manager, Version: version}})
-	if err != nil {
-		return err
-	}
+// what was acknowledged, so the end is that of a record written now, and read through the connection by which it was written:
+//
+//	the record is stored at offset 99 → its broker comes back without it → the log ends at 99 for ever, or others fill it up
+//
+// Then it is written again.
+func (l *unitLog) barrier(ctx context.Context, to *fold, others []string, version uint64, manager string, f func(*filter.Facts) error) error {
 	for {
-		reached, err := l.reach(ctx, others, ends, f)
-		if err != nil || reached {
+		marks, err := l.mark(ctx, to, filter.Record{Kind: filter.Ack, Client: manager, Writer: manager, Version: version})
+		for reached := false; err == nil && !reached; {
+			if reached, err = l.reach(ctx, to, others, marks, f); err == nil && !reached {
+				err = sleep(ctx, 100*time.Millisecond) // the name server does not list a log yet
+			}
+		}
+		if !errors.Is(err, errInterrupted) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond): // the name server does not list a log yet
-		}
+		l.log.Warn("fact log: a broker's connection ended while the log was read to its end, which is written again", "unit", l.unit)
 	}
 }
 
-// reach applies the logs and calls f, unless one of those that have to be read up to an end is not listed.
-func (l *unitLog) reach(ctx context.Context, others []string, ends map[remoting.Queue]int64, f func(*filter.Facts) error) (reached bool, err error) {
+// mark writes a record to the unit's log on every broker.
+func (l *unitLog) mark(ctx context.Context, to *fold, r filter.Record) (map[remoting.Queue]mark, error) {
+	brokers, err := l.masters(ctx)
+	if err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.update(ctx, l.main, l.unit, others, ends); err != nil {
+	marks := map[remoting.Queue]mark{}
+	for _, broker := range brokers {
+		q := remoting.Queue{Topic: msha.ProgressTopic, Broker: broker}
+		p := to.position(q)
+		err := l.through(p, func() error {
+			end, err := l.write(ctx, p.view, broker, []filter.Record{r})
+			marks[q] = mark{end, p.view}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return marks, nil
+}
+
+// reach applies the logs and calls f, unless one of those that have to be read up to a mark is not listed.
+func (l *unitLog) reach(ctx context.Context, to *fold, others []string, marks map[remoting.Queue]mark, f func(*filter.Facts) error) (reached bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.update(ctx, to, l.unit, others, marks); err != nil {
 		return false, err
 	}
-	for q, end := range ends {
-		if l.main.next[q] < end {
+	for q, m := range marks {
+		if to.position(q).next < m.end {
 			return false, nil
 		}
 	}
-	return true, f(l.main.facts)
+	return true, f(to.facts)
 }

@@ -148,7 +148,7 @@ func (m *Manager) dryRun(ctx context.Context, req msha.SwitchRequest) (*switchpl
 		return nil, planStatus(err), err
 	}
 	forecast, err := m.executor.DryRun(ctx, plan)
-	return forecast, runStatus(err), err
+	return forecast, refusedStatus(err), err
 }
 
 // Approve answers a step of a running switch, of any manager: see switchplan's Executor.Approve.
@@ -159,6 +159,11 @@ func (m *Manager) Approve(ctx context.Context, order, step, by, note string) err
 // Refuse is Approve with the answer no.
 func (m *Manager) Refuse(ctx context.Context, order, step, by, note string) error {
 	return m.executor.Refuse(ctx, order, step, by, note)
+}
+
+// Abort calls a running switch off, of any manager: see switchplan's Executor.Abort.
+func (m *Manager) Abort(ctx context.Context, order, by, note string) error {
+	return m.executor.Abort(ctx, order, by, note)
 }
 
 func (m *Manager) run(ctx context.Context, req msha.SwitchRequest) (*switchplan.Report, int, error) {
@@ -217,6 +222,8 @@ func (m *Manager) guarded(ctx context.Context, make func(context.Context) (*msha
 		outcome = "aborted"
 	case len(report.Phases) > 0:
 		outcome = "failed"
+	case report.State == "":
+		status = refusedStatus(err)
 	}
 	if plan.Request.Replay != nil && errors.Is(err, msha.ErrInvalid) {
 		status = http.StatusBadRequest // no facts of the group that the client named
@@ -248,21 +255,12 @@ func (m *Manager) plan(ctx context.Context, req msha.SwitchRequest) (*msha.Plan,
 	return plan, nil
 }
 
-// resume looks for unfinished switches until ctx ends.
+// resume finishes switches of other managers until ctx ends.
 func (m *Manager) resume(ctx context.Context) {
-	tick := time.NewTicker(m.opts.ResumeAfter)
-	defer tick.Stop()
-	for {
-		if err := m.executor.Resume(ctx); err != nil && ctx.Err() == nil {
-			m.count.change(func(c *metrics) { c.resumes++ })
-			m.opts.Logger.Warn("cannot look for unfinished switches, will try again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	m.executor.KeepResuming(ctx, func(err error) {
+		m.count.change(func(c *metrics) { c.resumes++ })
+		m.opts.Logger.Warn("cannot finish switches of other managers, will try again", "error", err)
+	})
 }
 
 // Close refuses new switches, waits CloseTimeout for the running ones, then cuts them short: before the commit they abort, after

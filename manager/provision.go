@@ -34,6 +34,7 @@ type Provision struct {
 	Topics      []string // home topics; none: those that the group has facts of in any unit
 	Start       string
 	At          time.Time // for StartAt, by the brokers' clocks
+	By          string    // who asks; logged
 }
 
 // Provisioned says where a group begins.
@@ -81,6 +82,7 @@ func (c *clusters) provision(ctx context.Context, p Provision) (*Provisioned, er
 		}
 	}
 	known := map[msha.OriginQueue]int64{}
+	begun := map[string]begunTopic{}
 	if err := l.cluster.EnsureTopic(ctx, remoting.TopicConfig{Name: msha.ProgressTopic, Read: 1, Write: 1}); err != nil { // no agent may ever have run there
 		return nil, err
 	}
@@ -90,12 +92,15 @@ func (c *clusters) provision(ctx context.Context, p Provision) (*Provisioned, er
 				known[q] = begin
 			}
 		}
+		for _, topic := range p.Topics {
+			begun[topic] = begunIn(f.Group(p.Group), l, topic)
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	out, records, err := c.baselines(ctx, l, p, known)
+	out, records, err := c.baselines(ctx, l, p, known, begun)
 	if err != nil || len(records) == 0 {
 		return out, err
 	}
@@ -103,12 +108,14 @@ func (c *clusters) provision(ctx context.Context, p Provision) (*Provisioned, er
 	if err := c.registry.list(ctx, p.Unit, p.Group, slices.Sorted(maps.Keys(records))); err != nil {
 		return nil, err
 	}
-	for broker, of := range records {
-		if _, err := l.appendTo(ctx, broker, of); err != nil {
-			return nil, err
+	for broker, bodies := range records {
+		for _, body := range bodies {
+			if err := l.appendTo(ctx, broker, body); err != nil {
+				return nil, err
+			}
 		}
 	}
-	c.log.Info("group provisioned", "unit", p.Unit, "group", p.Group, "start", p.Start, "topics", p.Topics, "queues", len(out.Queues))
+	c.log.Info("group provisioned", "unit", p.Unit, "group", p.Group, "start", p.Start, "topics", p.Topics, "queues", len(out.Queues), "by", p.By)
 	return out, nil
 }
 
@@ -159,33 +166,82 @@ func (c *clusters) topicsOf(ctx context.Context, units []string, group string) (
 	return topics, nil
 }
 
-// baselines are the records to be written, by broker.
-func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known map[msha.OriginQueue]int64) (*Provisioned, map[string][]filter.Record, error) {
+// begunTopic is what logs say of a topic as a whole.
+type begunTopic struct {
+	extent filter.Extent
+	known  bool
+	said   map[string]bool // by the log of which broker
+}
+
+func begunIn(g *filter.GroupFacts, l *unitLog, topic string) begunTopic {
+	b := begunTopic{said: map[string]bool{}}
+	b.extent, b.known = g.Extent(l.unit, topic)
+	for _, broker := range l.brokers() {
+		_, b.said[broker] = g.Begun(l.unit, broker, topic)
+	}
+	return b
+}
+
+// baselines are the records to be written: bodies, by broker. A queue that was added since the group began with its topic begins at its first message,
+// as where the group runs: it would lose what was stored before anybody knew of the queue.
+func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known map[msha.OriginQueue]int64, begun map[string]begunTopic) (*Provisioned, map[string][][]filter.Record, error) {
 	in, err := c.incarnations(ctx, p.Unit)
 	if err != nil {
 		return nil, nil, err
 	}
-	out, records := &Provisioned{Unit: p.Unit, Group: p.Group}, map[string][]filter.Record{}
+	out, records := &Provisioned{Unit: p.Unit, Group: p.Group}, map[string][][]filter.Record{}
 	for _, topic := range p.Topics {
 		queues, err := l.cluster.Queues(ctx, topic, false)
 		if err != nil {
 			return nil, nil, err
 		}
+		before := begun[topic]
+		if !before.known {
+			before.extent = extentOf(queues)
+		}
+		starts, alone := map[string]map[int]int64{}, map[string][]filter.Record{}
 		for _, local := range queues {
 			q := msha.OriginQueue{Unit: p.Unit, Broker: local.Broker, Topic: topic, Queue: local.ID}
+			if starts[q.Broker] == nil {
+				starts[q.Broker] = map[int]int64{}
+			}
 			if begin, ok := known[q]; ok {
 				out.Queues = append(out.Queues, ProvisionedQueue{q, begin, true})
 				continue
 			}
-			start, err := beginning(ctx, l.cluster, p, local)
+			how := p
+			if !before.extent.Has(q) {
+				how.Start = StartFirst
+			}
+			start, err := beginning(ctx, l.cluster, how, local)
 			if err != nil {
 				return nil, nil, err
 			}
 			out.Queues = append(out.Queues, ProvisionedQueue{Queue: q, Offset: start})
-			records[local.Broker] = append(records[local.Broker], filter.Baselines(p.Group, q, start, in)...)
+			if before.said[q.Broker] || !before.extent.Has(q) {
+				alone[q.Broker] = append(alone[q.Broker], filter.Baselines(p.Group, q, start, in)...)
+			} else {
+				starts[q.Broker][q.Queue] = start
+			}
+		}
+		for broker, at := range starts {
+			if !before.said[broker] {
+				records[broker] = append(records[broker], filter.Begin(p.Group, p.Unit, broker, topic, before.extent, at, in))
+			}
+			if rs := alone[broker]; len(rs) > 0 {
+				records[broker] = append(records[broker], rs)
+			}
 		}
 	}
 	return out, records, nil
+}
+
+func extentOf(queues []remoting.Queue) filter.Extent {
+	x := filter.Extent{}
+	for _, q := range queues {
+		x[q.Broker] = max(x[q.Broker], q.ID+1)
+	}
+	return x
 }
 
 func beginning(ctx context.Context, cluster *remoting.Cluster, p Provision, q remoting.Queue) (int64, error) {
@@ -207,9 +263,13 @@ func (r *registry) list(ctx context.Context, unit, group string, brokers []strin
 
 // serveProvision answers POST /provision?unit=…&group=…&start=….
 func (m *Manager) serveProvision(w http.ResponseWriter, r *http.Request) {
-	p, err := parseProvision(r.URL.Query(), time.Now())
+	var p Provision
+	q, err := provisionParameters.of(r)
 	if err == nil {
-		_, err = m.who(r)
+		p, err = parseProvision(q, time.Now())
+	}
+	if err == nil {
+		p.By, err = m.who(r, q)
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "", err)
@@ -224,10 +284,7 @@ func (m *Manager) serveProvision(w http.ResponseWriter, r *http.Request) {
 }
 
 func parseProvision(q url.Values, now time.Time) (p Provision, err error) {
-	if err := onlyParameters(q, []string{"topics"}, []string{"unit", "group", "start", "by"}); err != nil {
-		return p, err
-	}
-	p = Provision{Unit: q.Get("unit"), Group: q.Get("group"), Topics: split(q["topics"]), Start: q.Get("start")}
+	p = Provision{Unit: q.Get("unit"), Group: q.Get("group"), Topics: q["topics"], Start: q.Get("start")}
 	if p.Start != "" && !slices.Contains([]string{StartFirst, StartLast, StartCommitted}, p.Start) {
 		p.Start = StartAt
 		p.At, err = moment(q, "start", now)

@@ -17,6 +17,10 @@ import (
 // Rejoin takes a unit back that lost routes by a forced switch; a manager does so by itself once the unit answers. See switchplan's
 // Executor.Rejoin for what lost means. ErrNotFound if there is no such unit; ErrClosed after Close, which does not wait for a unit.
 func (m *Manager) Rejoin(ctx context.Context, unit string, lost bool) (*switchplan.Rejoined, error) {
+	return m.rejoin(ctx, unit, lost, "")
+}
+
+func (m *Manager) rejoin(ctx context.Context, unit string, lost bool, by string) (*switchplan.Rejoined, error) {
 	ctx, leave, err := m.enter(ctx, m.loop)
 	if err != nil {
 		return nil, err
@@ -29,7 +33,18 @@ func (m *Manager) Rejoin(ctx context.Context, unit string, lost bool) (*switchpl
 	if _, known := units.Find(unit); !known {
 		return nil, msha.Errorf("switch.rejoin", unit, "known units: "+strings.Join(units.Names(), ", "), "unit %w", msha.ErrNotFound)
 	}
-	return m.executor.Rejoin(ctx, unit, lost)
+	table, err := m.tables.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if lost && table.Away(unit) {
+		m.opts.Logger.Warn("the facts of a lost unit are given up: what it had processed and not copied is processed again, should it ever come", "unit", unit, "by", by)
+	}
+	done, err := m.executor.Rejoin(ctx, unit, lost)
+	if err == nil && done != nil {
+		m.opts.Logger.Info("unit taken back on request", "unit", unit, "sets", done.Sets, "factsGivenUp", lost, "repeated", done.Repeated, "by", by)
+	}
+	return done, err
 }
 
 // rejoins takes units back until ctx ends, each in its own time.
@@ -74,23 +89,19 @@ func away(t *msha.Table) []string {
 
 // serveRejoin answers POST /rejoin?unit=…: it waits for the unit as long as the client does.
 func (m *Manager) serveRejoin(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	err := onlyParameters(q, nil, []string{"unit", "lost", "by"})
-	lost := false
+	q, err := rejoinParameters.of(r)
+	by := ""
 	if err == nil {
-		lost, err = truth(q, "lost")
+		by, err = m.who(r, q)
 	}
-	if err == nil {
-		_, err = m.who(r)
-	}
-	if err == nil && q.Get("unit") == "" {
-		err = msha.Errorf("switch.request", "unit", "name the unit that is back", "%w: no unit", msha.ErrInvalid)
+	if err == nil && !q.Has("unit") {
+		err = refused("unit", "name the unit that is back", "no unit")
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "", err)
 		return
 	}
-	done, err := m.Rejoin(r.Context(), q.Get("unit"), lost)
+	done, err := m.rejoin(r.Context(), q.Get("unit"), isTrue(q, "lost"), by)
 	if err != nil {
 		fail(w, lookupStatus(err), "", err)
 		return

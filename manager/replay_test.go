@@ -3,7 +3,6 @@ package manager
 import (
 	"errors"
 	"math/rand/v2"
-	"net/url"
 	"testing"
 	"time"
 
@@ -39,24 +38,26 @@ func TestSearch(t *testing.T) {
 
 func TestReplayParameters(t *testing.T) {
 	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-	parse := func(query string) (msha.SwitchRequest, bool, error) {
-		q, err := url.ParseQuery(query)
-		require.NoError(t, err)
+	parse := func(query string) (msha.SwitchRequest, error) {
+		q, err := replayParameters.parse(query)
+		if err != nil {
+			return msha.SwitchRequest{}, err
+		}
 		return parseReplay(q, now)
 	}
-	req, dryRun, err := parse("values=a,b&group=g&topics=T,U&since=90m&until=2026-05-04T11:00:00.5%2B01:00&dry-run=true&deadline=5s&by=alice")
+	req, err := parse("values=a,b&group=g&topics=T,U&units=unit-1&since=90m&until=2026-05-04T11:00:00.5%2B01:00&partial&dry-run=true&deadline=5s&by=alice")
 	require.NoError(t, err)
-	require.True(t, dryRun)
 	require.Equal(t, now.Add(-90*time.Minute), req.Replay.Since)
 	require.True(t, req.Replay.Until.Equal(time.Date(2026, 5, 4, 10, 0, 0, 5e8, time.UTC)), req.Replay.Until)
 	req.Replay.Since, req.Replay.Until = time.Time{}, time.Time{}
-	require.Equal(t, msha.SwitchRequest{Values: []string{"a", "b"}, Deadline: 5 * time.Second, Replay: &msha.Replay{Group: "g", Topics: []string{"T", "U"}}}, req)
+	replay := &msha.Replay{Group: "g", Topics: []string{"T", "U"}, Units: []string{"unit-1"}, Partial: true}
+	require.Equal(t, msha.SwitchRequest{Values: []string{"a", "b"}, Deadline: 5 * time.Second, Replay: replay}, req)
 
 	for query, says := range map[string]string{
 		"group=g&since=-5m": "no time", "group=g&since=noon": "how long it is ago", "since=1h&until=x": "until=x", "forced=true": "unknown parameter", "to=unit-1": "unknown parameter",
-		"group=g&group=h": "give it once", "deadline=0s": "positive duration",
+		"group=g&group=h": "give it once", "deadline=0s": "positive duration", "group=g&since=": "empty parameter", "units=": "empty parameter",
 	} {
-		_, _, err := parse(query)
+		_, err := parse(query)
 		require.ErrorIs(t, err, msha.ErrInvalid, query)
 		require.ErrorContains(t, err, says, query)
 	}

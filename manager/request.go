@@ -4,37 +4,44 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-msha/msha"
 )
 
 func (m *Manager) serveSwitch(w http.ResponseWriter, r *http.Request) {
-	req, dryRun, err := parseRequest(r.URL.Query())
-	m.answer(w, r, req, dryRun, err)
+	if r.Method == http.MethodHead { // comes with GET; who looks whether there is an answer moves nothing
+		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	var req msha.SwitchRequest
+	q, err := switchParameters.of(r)
+	if err == nil {
+		req, err = parseRequest(q)
+	}
+	m.answer(w, r, q, req, err, func(answer any) any { return answer })
 }
 
-// answer runs a request, or makes a dry run of it.
-func (m *Manager) answer(w http.ResponseWriter, r *http.Request, req msha.SwitchRequest, dryRun bool, err error) {
+// answer runs a request, or makes a dry run of it; with may add something to what comes of it, an Answer or a switchplan.Forecast.
+func (m *Manager) answer(w http.ResponseWriter, r *http.Request, q url.Values, req msha.SwitchRequest, err error, with func(any) any) {
 	if err == nil {
-		req.By, err = m.who(r)
+		req.By, err = m.who(r, q)
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "", err)
 		return
 	}
-	if dryRun {
+	if isTrue(q, dryRunFlag) {
 		forecast, status, err := m.dryRun(r.Context(), req)
 		if err != nil {
 			fail(w, status, "", err)
 			return
 		}
-		reply(w, http.StatusOK, forecast)
+		reply(w, http.StatusOK, with(forecast))
 		return
 	}
+	m.prepare(r.Context(), req)
 	// The switch goes on if the client goes away: half-way is no place to stop.
 	report, status, err := m.run(context.WithoutCancel(r.Context()), req)
 	if err != nil {
@@ -46,12 +53,12 @@ func (m *Manager) answer(w http.ResponseWriter, r *http.Request, req msha.Switch
 		failWith(w, status, f, err)
 		return
 	}
-	reply(w, http.StatusOK, report.Answer())
+	reply(w, http.StatusOK, with(report.Answer()))
 }
 
 // who is behind a request: what Options.Who says, the account of its basic authentication, what it says itself, or where it comes from.
-func (m *Manager) who(r *http.Request) (string, error) {
-	by := r.URL.Query().Get("by")
+func (m *Manager) who(r *http.Request, q url.Values) (string, error) {
+	by := q.Get("by")
 	if m.opts.Who != nil {
 		if by != "" {
 			return "", msha.Errorf("switch.request", "by="+by, "leave it out", "%w: this manager finds out by itself who asks", msha.ErrInvalid)
@@ -67,76 +74,29 @@ func (m *Manager) who(r *http.Request) (string, error) {
 	return r.RemoteAddr, nil
 }
 
-// parseRequest refuses parameters it does not know: a misspelt one must not be ignored.
-func parseRequest(q url.Values) (req msha.SwitchRequest, dryRun bool, err error) {
-	if err := onlyParameters(q, []string{"values", "allow-unmanaged", "override"}, []string{"from", "to", "create", "forced", "deadline", "dry-run", "by"}); err != nil {
-		return req, false, err
-	}
-	req.From, req.To = q.Get("from"), q.Get("to")
-	req.Values, req.AllowUnmanaged, req.Override = split(q["values"]), split(q["allow-unmanaged"]), split(q["override"])
-	if req.Create, err = truth(q, "create"); err != nil {
-		return req, false, err
-	}
-	if req.Forced, err = truth(q, "forced"); err != nil {
-		return req, false, err
-	}
-	if dryRun, err = truth(q, "dry-run"); err != nil {
-		return req, false, err
+func parseRequest(q url.Values) (req msha.SwitchRequest, err error) {
+	req = msha.SwitchRequest{
+		Values: q["values"], From: q.Get("from"), To: q.Get("to"), Create: isTrue(q, "create"), Forced: isTrue(q, "forced"),
+		AllowUnmanaged: q["allow-unmanaged"], Override: q["override"],
 	}
 	if s := q.Get("deadline"); s != "" {
 		if req.Deadline, err = time.ParseDuration(s); err != nil || req.Deadline <= 0 {
-			return req, false, msha.Errorf("switch.request", "deadline="+s, "use a duration like 10s", "%w: not a positive duration", msha.ErrInvalid)
+			return req, refused("deadline="+s, "use a duration like 10s", "not a positive duration")
 		}
 	}
-	return req, dryRun, nil
+	return req, nil
 }
 
-// onlyParameters refuses others, and repeated ones that are no lists.
-func onlyParameters(q url.Values, lists, single []string) error {
-	for name, values := range q {
-		switch {
-		case slices.Contains(lists, name):
-		case !slices.Contains(single, name):
-			return msha.Errorf("switch.request", name, "known parameters: "+strings.Join(slices.Concat(lists, single), ", "), "%w: unknown parameter", msha.ErrInvalid)
-		case len(values) > 1:
-			return msha.Errorf("switch.request", name, "give it once", "%w: repeated parameter", msha.ErrInvalid)
-		}
-	}
-	return nil
-}
-
-func truth(q url.Values, name string) (bool, error) {
-	s := q.Get(name)
-	if s == "" {
-		return false, nil
-	}
-	value, err := strconv.ParseBool(s)
-	if err != nil {
-		return false, msha.Errorf("switch.request", name+"="+s, "use true or false", "%w: not a truth value", msha.ErrInvalid)
-	}
-	return value, nil
-}
-
-// split takes lists apart; spaces around a name do not count.
-func split(lists []string) (out []string) {
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
+// isTrue is a flag.
+func isTrue(q url.Values, name string) bool { return q.Get(name) == "true" }
 
 // serveDecision answers an approval: POST /orders/{id}/approve?step=…
 func (m *Manager) serveDecision(decide func(ctx context.Context, order, step, by, note string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		err := onlyParameters(q, nil, []string{"step", "by", "note"})
+		q, err := decisionParameters.of(r)
 		by := ""
 		if err == nil {
-			by, err = m.who(r)
+			by, err = m.who(r, q)
 		}
 		if err == nil {
 			ctx, cancel := context.WithTimeout(r.Context(), readTimeout)

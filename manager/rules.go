@@ -118,15 +118,19 @@ func (m *Manager) serveRule(add bool) http.HandlerFunc {
 }
 
 func (m *Manager) changeRule(r *http.Request, add bool) (*RuleAnswer, error) {
-	q, parameters := r.URL.Query(), []string{"rule", "by"}
+	known := dropRuleParameters
 	if add {
-		parameters = append(parameters, "owner")
+		known = addRuleParameters
 	}
-	if err := onlyParameters(q, nil, parameters); err != nil {
+	q, err := known.of(r)
+	if err != nil {
 		return nil, err
 	}
-	by, err := m.who(r)
+	by, err := m.who(r, q)
 	if err != nil {
+		return nil, err
+	}
+	if err := spelled("rule", q.Get("rule")); err != nil {
 		return nil, err
 	}
 	rule, err := msha.ParseRule(q.Get("rule"))

@@ -36,6 +36,10 @@ func (edits) Reopen(t *msha.Table, switchID string) (*msha.Table, error) {
 	return route.Reopen(t, switchID)
 }
 
+func (edits) Abort(t *msha.Table, switchID string) (*msha.Table, error) {
+	return route.Abort(t, switchID)
+}
+
 func (edits) Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Table, error) {
 	return route.Commit(t, plan, hashes)
 }

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -171,19 +170,15 @@ func (c *clusters) Lag(ctx context.Context, from, to string) (int64, error) {
 		return 0, err
 	}
 	key := msha.LayoutKey + "." + from + "." + to
-	doc, err := c.registry.store.Get(ctx, key)
+	layout, err := readLayout(ctx, c.registry.store, key)
 	if errors.Is(err, msha.ErrNotFound) {
 		return 0, msha.Errorf("switch.lag", key, "does a replicator of "+from+" run?", "nothing was ever copied: %w", err)
 	}
 	if err != nil {
 		return 0, err
 	}
-	var layout replicate.Layout
-	if err := json.Unmarshal(doc.Value, &layout); err != nil {
-		return 0, msha.Errorf("switch.lag", key, "repair the document", "%w: %w", msha.ErrInvalid, err)
-	}
 	var sum int64
-	for _, a := range layout.Queues {
+	for _, a := range layout {
 		if a.Origin.Topic == msha.ProgressTopic {
 			continue
 		}

@@ -45,6 +45,7 @@ type world struct {
 	*testing.T
 	store    *memory.Store
 	clusters map[string]*remoting.Cluster
+	brokers  map[string]*embedmq.Cluster // by unit, too
 	log      *logtest.Log
 	handled  atomic.Int64
 	release  chan struct{} // handlers wait for it
@@ -53,7 +54,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, o *manager.Options) *world {
-	w := &world{T: t, store: memory.New(), clusters: map[string]*remoting.Cluster{}, log: &logtest.Log{}, release: make(chan struct{})}
+	w := &world{T: t, store: memory.New(), clusters: map[string]*remoting.Cluster{}, brokers: map[string]*embedmq.Cluster{}, log: &logtest.Log{}, release: make(chan struct{})}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(w.log)
@@ -66,6 +67,7 @@ func newWorld(t *testing.T, o *manager.Options) *world {
 		t.Cleanup(c.Close)
 		client := remoting.NewClient(nil)
 		t.Cleanup(client.Close)
+		w.brokers[name] = c
 		w.clusters[name] = remoting.NewCluster([]string{c.NameServer()}, client)
 		require.NoError(t, w.clusters[name].CreateTopic(t.Context(), w.broker(name), remoting.TopicConfig{Name: topic, Read: 1, Write: 1}))
 		units.Units = append(units.Units, msha.UnitInfo{Name: name, NameServers: []string{c.NameServer()}, State: "live"})

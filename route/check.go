@@ -91,8 +91,8 @@ func checkSet(id string, s msha.RouteSet) []string {
 	}
 	switch s.State {
 	case msha.SetOpen:
-		if s.Switch != "" || s.Deadline != 0 {
-			add("is open, but names a switch or a deadline")
+		if s.Switch != "" || s.Deadline != 0 || s.Aborting {
+			add("is open, but names a switch or a deadline, or is aborting")
 		}
 	case msha.SetFenced:
 		if s.Switch == "" {

@@ -100,7 +100,19 @@ func Reopen(t *msha.Table, switchID string) (*msha.Table, error) {
 	out := next(t)
 	for id, s := range out.Sets {
 		if s.State == msha.SetFenced && s.Switch == switchID {
-			s.State, s.Switch, s.Deadline = msha.SetOpen, "", 0
+			s.State, s.Switch, s.Deadline, s.Aborting = msha.SetOpen, "", 0, false
+			out.Sets[id] = s
+		}
+	}
+	return out.Index(), nil
+}
+
+// Abort keeps the fence of a switch and rules its commit out.
+func Abort(t *msha.Table, switchID string) (*msha.Table, error) {
+	out := next(t)
+	for id, s := range out.Sets {
+		if s.State == msha.SetFenced && s.Switch == switchID {
+			s.Aborting = true
 			out.Sets[id] = s
 		}
 	}
@@ -112,7 +124,7 @@ func Commit(t *msha.Table, plan *msha.Plan, hashes map[string]string) (*msha.Tab
 	out := next(t)
 	for _, m := range plan.Moves {
 		s, ok := out.Sets[m.NewSet]
-		if !ok || s.State != msha.SetFenced || s.Switch != plan.ID || s.Term != m.Term || hashes[m.NewSet] == "" {
+		if !ok || s.State != msha.SetFenced || s.Switch != plan.ID || s.Aborting || s.Term != m.Term || hashes[m.NewSet] == "" {
 			return nil, msha.Errorf("route.commit", "set "+m.NewSet, "make a new plan", "%w: the set is not fenced by switch %s in term %d with something handed over", msha.ErrConflict, plan.ID, m.Term)
 		}
 		next := msha.RouteSet{ID: s.ID, Owner: m.To, Term: m.Term + 1, State: msha.SetOpen, RemainingHash: hashes[m.NewSet], Forced: s.Forced}

@@ -58,13 +58,7 @@ func (e *Executor) decide(ctx context.Context, id string, d Decision) error {
 	return updateOrders(ctx, e.o.Store, func(all *Orders) error {
 		o := all.find(id)
 		if o == nil {
-			var open []string
-			for _, other := range all.Orders {
-				if other.Unfinished() {
-					open = append(open, other.ID)
-				}
-			}
-			return msha.Errorf("switch.approve", id, "unfinished orders: "+list(open), "order %w", msha.ErrNotFound)
+			return all.unknown("switch.approve", id)
 		}
 		return o.decide(d)
 	})
@@ -122,17 +116,12 @@ func (r *run) approval(ctx context.Context, step msha.Step) (PhaseResult, error)
 	timeout := r.timeout(step)
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout, errUnanswered)
 	defer cancel()
-	if !r.deadline.IsZero() && r.order.State == StateRunning { // it holds a fence
-		var until context.CancelFunc
-		bounded, until = context.WithDeadlineCause(bounded, r.deadline, errDeadline)
-		defer until()
-	}
 	r.tell(Event{Kind: EventApproval, Phase: step.Name, Text: "waits " + timeout.String() + " for an answer"})
 	r.wait(step.Name, "somebody to approve or refuse")
 	for {
 		if err := r.reload(bounded); err != nil {
-			if errors.Is(err, errLost) {
-				return PhaseResult{}, err
+			if why := whyEnded(ctx, err); why != nil {
+				return PhaseResult{}, why
 			}
 			r.wait(step.Name, "the metastore: "+err.Error())
 		}
@@ -152,7 +141,7 @@ func (r *run) approval(ctx context.Context, step msha.Step) (PhaseResult, error)
 	}
 }
 
-// reload takes over what others wrote into the order.
+// reload takes over what others wrote into the order. It fails with the reason if one of them ended the run.
 func (r *run) reload(ctx context.Context) error {
 	all, err := ReadOrders(ctx, r.o.Store)
 	if err != nil {
@@ -163,5 +152,8 @@ func (r *run) reload(ctx context.Context) error {
 		return errLost
 	}
 	r.order.Decisions = stored.Decisions
-	return nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stored.CalledOff = stored.CalledOff
+	return stored.stops(&r.order)
 }

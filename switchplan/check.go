@@ -27,6 +27,9 @@ func (r *run) check(ctx context.Context) (string, error) {
 	if err := checkUnits(plan, units, t); err != nil {
 		return "", err
 	}
+	if err := r.brokers(ctx); err != nil {
+		return "", err
+	}
 	if plan.Request.Forced {
 		return "forced: nobody in " + list(losers(plan)) + " is asked", nil
 	}
@@ -49,6 +52,28 @@ func (r *run) check(ctx context.Context) (string, error) {
 		}
 		return waiting
 	})
+}
+
+// brokers refuses the switch if a broker is away whose log is needed: without it the hand-over fails behind the fence.
+func (r *run) brokers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.order.Plan.Deadline, errDeadline)
+	defer cancel()
+	for _, unit := range neededUnits(&r.order.Plan) {
+		if err := r.insist(ctx, Check, unit, func() (string, error) { return "", r.o.Facts.Present(ctx, unit) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// neededUnits are those whose logs are read or written.
+func neededUnits(plan *msha.Plan) []string {
+	if plan.Request.Forced {
+		return gainers(plan)
+	}
+	all := append(losers(plan), gainers(plan)...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // known waits for the first facts of groups whose processes have just begun, and refuses the switch if nobody will write any: without them

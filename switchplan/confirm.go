@@ -18,14 +18,27 @@ const strangerLooks = 3
 // drain waits until the old owner's agents acknowledged the fence. Meanwhile it marks the logs, before the looks of confirm: a process that
 // joins again after a long absence is either seen by them, or sees the mark.
 func (r *run) drain(ctx context.Context) error {
+	if err := r.mark(ctx, Drain); err != nil {
+		return err
+	}
+	return r.until(ctx, Drain, r.unconfirmed)
+}
+
+// mark writes the fenced version into the logs of the losing units, once.
+func (r *run) mark(ctx context.Context, phase string) error {
+	if r.marked >= r.order.Version {
+		return nil
+	}
 	for _, unit := range losers(&r.order.Plan) {
-		if err := r.insist(ctx, Drain, unit, func() (string, error) {
+		if err := r.insist(ctx, phase, unit, func() (string, error) {
 			return "", r.o.Cluster.Mark(ctx, unit, r.order.Version)
 		}); err != nil {
 			return err
 		}
+		r.watched(unit, now())
 	}
-	return r.until(ctx, Drain, r.unconfirmed)
+	r.marked = r.order.Version
+	return nil
 }
 
 // confirm looks once more at everybody, then takes the dead out of the roster.
@@ -92,6 +105,7 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 				continue
 			}
 			waiting = append(waiting, waitingFor(s)...)
+			r.record(s.passedBy())
 			for _, name := range s.strangers {
 				seen[unit+": "+name.String()] = true
 			}
@@ -127,9 +141,12 @@ func (r *run) until(ctx context.Context, phase string, waitingFor func(*sighting
 
 // insist calls f until it has no reason to wait any more. An error that may go away is one.
 func (r *run) insist(ctx context.Context, phase, unit string, f func() (waiting string, err error)) error {
+	var before string // what the last complete call waited for
 	for {
 		waiting, err := f()
 		switch {
+		case err != nil && ctx.Err() != nil && before != "":
+			waiting = before
 		case err == nil && waiting == "":
 			return nil
 		case err != nil && ctx.Err() == nil && permanent(err):
@@ -137,6 +154,7 @@ func (r *run) insist(ctx context.Context, phase, unit string, f func() (waiting 
 		case err != nil:
 			waiting = silent(ctx, unit, err)
 		}
+		before = waiting
 		r.wait(phase, waiting)
 		if err := r.sleep(ctx); err != nil {
 			if errors.Is(err, errDeadline) {

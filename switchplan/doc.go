@@ -16,12 +16,21 @@
 // A step between two phases is code (msha.Step.Do) or an [Approval]. Its Timeout bounds each attempt; Attempts and Pause repeat what failed, but
 // never beside an attempt that still runs; Skip decides that it is not needed; SkipOnError lets the switch go on without it. The report says
 // what was skipped and why, and how many attempts were made. A step before Fence holds nothing up, however long it takes; guards and
-// check are asked again behind it. A step between Fence and Commit is part of the pause.
+// check are asked again behind it. A step between Fence and Commit is part of the pause, and the fence's deadline ends it, whatever its own
+// settings.
 //
-// If a switch is aborted, steps are undone in reverse order, each once: first those behind the fence, while the routes are still fenced; then
-// the routes reopen; then those before the fence. A step that failed by itself, or was skipped, is not undone; one that ran out of time, or
-// whose manager died while it ran, is, because it may have had an effect. Behind the commit nothing is undone: a step that fails there is
-// reported, and the switch is finished.
+// If a switch is aborted, steps are undone in reverse order: first those behind the fence, while the routes are still fenced, because the old
+// owner may need what they took away; then the routes reopen; then those before the fence. The routes wait for a compensation until its Timeout,
+// and reopen without it then: the error of the switch says what has to be undone by hand. A step that failed by itself, or was skipped, is not undone;
+// one that ran out of time, or whose manager died while it ran, is, because it may have had an effect. Each is undone once, but one whose
+// compensation was interrupted, or not written down, is undone again by whoever ends the abort: compensations must be repeatable. Nothing is undone as
+// long as a commit is possible, so without the metastore nothing is. Behind the commit nothing is undone: a step that fails there is reported,
+// and the switch is finished.
+//
+// # Calling a switch off
+//
+// [Executor.Abort] ends a switch that has not committed in this way, whichever process works on it. A forced switch does the same to planned ones
+// of its routes that have not fenced them: it does not wait for them, nor for their compensations.
 //
 // # Plans as data
 //

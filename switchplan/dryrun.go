@@ -152,7 +152,7 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMoves(s.table, plan), checkUnits(plan, s.units, s.table)); err != nil {
+	if err := errors.Join(checkMoves(s.table, plan), checkUnits(plan, s.units, s.table), checkAllowed(plan, s)); err != nil {
 		return nil, err
 	}
 	f := &Forecast{Task: plan.ID, Lag: s.lags, Guards: e.o.Guards.judge(plan, s), Confirm: []MemberForecast{}}
@@ -164,6 +164,15 @@ func (e *Executor) DryRun(ctx context.Context, plan *msha.Plan) (*Forecast, erro
 		f.Problems = append(f.Problems, s.pendingErr.Error())
 	}
 	f.Moves = forecastMoves(plan, s, outlooks)
+	for _, unit := range neededUnits(plan) {
+		if err := e.o.Facts.Present(ctx, unit); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			blocked = true
+			f.Problems = append(f.Problems, err.Error())
+		}
+	}
 	if plan.Request.Replay != nil {
 		if f.Again, err = e.again(ctx, plan, s.table); err != nil {
 			blocked = true

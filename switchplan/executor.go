@@ -33,8 +33,8 @@ func New(o *Options) (*Executor, error) {
 // Run executes a plan and blocks until its last phase ended or its time is up; the new owner goes on by itself then. Errors before
 // the commit also satisfy errors.Is with ErrAborted once the routes are open again where they were: ErrNotConfirmed and
 // ErrUnmanaged name who did not take part; ErrBusy, ErrGuard, ErrInvalid, ErrUnsafe and, for steps without code, ErrNotFound (alone) mean that
-// nothing was begun. If neither the end nor the abort of a switch could be written, the order stays and Resume finishes it. The report is
-// never nil.
+// nothing was begun; ErrCalledOff says who wanted the abort. If neither the end nor the abort of a switch could be written, the order stays and
+// Resume finishes it. The report is never nil.
 func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	if err := checkPlan(plan); err != nil {
 		return &Report{}, err
@@ -51,8 +51,11 @@ func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 		return report, msha.Errorf("switch.run", plan.ID, "wait until it ends", "%w: the plan is running", msha.ErrBusy)
 	}
 	defer e.release(plan.ID)
-	hits, err := e.guard(ctx, plan)
+	s, hits, err := e.guard(ctx, plan)
 	if err != nil {
+		return report, err
+	}
+	if err := checkAllowed(plan, s); err != nil {
 		return report, err
 	}
 	if plan, err = e.lastingFence(ctx, plan); err != nil {
@@ -60,7 +63,7 @@ func (e *Executor) Run(ctx context.Context, plan *msha.Plan) (*Report, error) {
 	}
 	order := Order{ID: plan.ID, Plan: *plan, State: StateRunning, Phase: plan.Steps[0].Name, Manager: e.o.Manager, Overridden: hits}
 	for _, group := range plan.Request.AllowUnmanaged {
-		order.Override = append(order.Override, "allow-unmanaged="+group)
+		order.Override = append(order.Override, allowUnmanaged+group)
 	}
 	for _, name := range plan.Request.Override {
 		order.Override = append(order.Override, "override="+name)
@@ -102,10 +105,11 @@ type run struct {
 	*Executor
 	absent      map[session]time.Time // roster members no broker lists, since when without a break
 	listed      map[string]listing    // by unit, the last one
+	acked       map[string][]string   // by unit, the members that had acknowledged in the last look
 	looked      bool                  // the last look succeeded
 	folded      bool                  // the last attempt to take a unit back has read its log
-	marked      uint64                // what the log of a unit that rejoins was marked with
-	undone      []string              // steps already compensated
+	lastLook    time.Time             // when brokers last said who is connected
+	marked      uint64                // the version that the logs of the units looked at are marked with
 	steps       []msha.Step
 	resumed     bool // another executor began
 	interrupted bool // an attempt of the running step ended in the middle, as far as is known
@@ -117,29 +121,36 @@ type run struct {
 	waiting     string      // last reason given to the observer
 	committed   uint64      // a version of the table that holds the commit
 	progressed  Progress    // last one told
-	lose        context.CancelCauseFunc
+
+	base   context.Context // of whoever asked for the run
+	owned  context.Context // of an abort: it outlives base and ends once the order is another executor's
+	disown context.CancelCauseFunc
 
 	order   Order // as the phases know it
 	mu      sync.Mutex
+	forward context.CancelCauseFunc
 	stored  Order          // as the document has it, beats included
 	unsaved []func(*Order) // edits of order that stored does not have yet
 }
 
 func (e *Executor) newRun(order Order) *run {
-	return &run{Executor: e, absent: map[session]time.Time{}, listed: map[string]listing{}, order: order, stored: order}
+	return &run{Executor: e, absent: map[session]time.Time{}, listed: map[string]listing{}, acked: map[string][]string{}, order: order, stored: order}
 }
 
 // execute works on an order this executor owns, from its next step on.
 func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step, resumed bool) (*Report, error) {
-	ctx, lose := context.WithCancelCause(ctx)
 	r := e.newRun(order)
-	r.steps, r.started, r.lose, r.report = steps, time.Now(), lose, reportOf(&order)
+	r.steps, r.started, r.report = steps, time.Now(), reportOf(&order)
 	r.resumed, r.interrupted = resumed, resumed // nobody knows how far the step came
+	r.base = ctx
+	r.owned, r.disown = context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx = r.begin()
 	r.tell(Event{Kind: EventBegun, Phase: order.Phase, Moved: r.report.Moved})
-	stopBeat := r.beat(ctx)
-	err := r.phases(ctx)
+	stopBeat := r.beat()
+	err := r.work(ctx)
 	stopBeat()
-	lose(nil)
+	r.interrupt(nil)
+	r.disown(nil)
 	r.report.Duration = time.Since(r.started)
 	r.report.State, r.report.Decisions = r.order.State, r.order.Decisions
 	r.report.Overrides = overrides(&r.order)
@@ -147,6 +158,17 @@ func (e *Executor) execute(ctx context.Context, order Order, steps []msha.Step, 
 	r.tell(Event{Kind: EventDone, Report: &answer, Error: text(err)})
 	e.o.Observer.Done(order.ID, r.report, err)
 	return r.report, err
+}
+
+// work goes on where the order is.
+func (r *run) work(ctx context.Context) error {
+	switch {
+	case r.order.State == StateAborting:
+		return r.failed(ctx, r.order.Phase, errors.New(r.order.Error))
+	case r.order.State == StateRunning && r.order.CalledOff != nil:
+		return r.failed(ctx, r.order.Phase, ErrCalledOff)
+	}
+	return r.phases(ctx)
 }
 
 func reportOf(o *Order) *Report {
@@ -221,6 +243,7 @@ func (r *run) ended(ctx context.Context, step msha.Step, result PhaseResult) err
 		o.Results = append(o.Results, result)
 		if o.Next < len(r.steps) {
 			o.Phase = r.steps[o.Next].Name // in the same write: each one makes the pause longer
+			o.Rechecks = o.Phase == Fence && step.Name != Check
 		}
 		if step.Name == Commit {
 			o.State = StateCommitted
@@ -256,23 +279,37 @@ func (r *run) step(ctx context.Context, step msha.Step) (result PhaseResult, err
 		if err := r.recheck(ctx); err != nil {
 			return result, err
 		}
-		return result, r.fence(ctx)
 	case TakeOver:
 		result.Note, err = r.takeOver(ctx)
 		return result, err
 	}
-	if Number(step.Name) == 0 {
+	users := Number(step.Name) == 0
+	if users && (r.order.State != StateRunning || r.order.Next < index(r.steps, Fence)) {
+		defer r.unseen()
 		return r.user(ctx, step)
 	}
-	if step.Name == Commit { // which looks at the table itself
-		return result, r.commit(ctx)
-	}
-	if err := r.stillFenced(ctx, step.Name); err != nil {
-		return result, err
-	}
-	// A passed deadline ends the phase even if a call hangs.
+	r.sight()
+	// A passed deadline ends the phase, or the user's step, even if a call hangs.
 	bounded, cancel := context.WithDeadlineCause(ctx, r.deadline, errDeadline)
 	defer cancel()
+	switch {
+	case users:
+		defer r.unseen()
+		return r.user(bounded, step)
+	case step.Name == Fence:
+		if err := r.fence(bounded); err != nil {
+			return result, err
+		}
+		if next := r.steps[r.order.Next+1]; Number(next.Name) == 0 && !r.order.Plan.Request.Forced {
+			return result, r.mark(bounded, Fence) // who is gone now stays gone, however long the step takes
+		}
+		return result, nil
+	case step.Name == Commit: // which looks at the table itself
+		return result, r.commit(bounded)
+	}
+	if err := r.stillFenced(bounded, step.Name); err != nil {
+		return result, err
+	}
 	switch step.Name {
 	case Drain:
 		if r.order.Plan.Request.Forced {
@@ -295,22 +332,29 @@ var errDeadline = errors.New("the deadline of the fence passed")
 // recheck checks again where time passed since the check: users' steps lie between, or another executor made it. A fence that is there
 // already is only found again.
 func (r *run) recheck(ctx context.Context) error {
-	if !r.resumed && r.steps[1].Name == Fence {
+	if !r.resumed && !r.order.Rechecks {
 		return nil
 	}
 	t, err := r.o.Tables.Current(ctx)
 	if err != nil || locate(t, &r.order.Plan) != before {
 		return err
 	}
-	hits, err := r.guard(ctx, &r.order.Plan)
+	_, hits, err := r.guard(ctx, &r.order.Plan)
 	if err != nil {
 		return err
 	}
-	if len(hits) > 0 {
-		if err := r.saved(ctx, func(o *Order) { o.Overridden = hits }); err != nil {
-			return err
+	r.record(hits)
+	if _, err := r.check(ctx); err != nil || !r.order.Rechecks {
+		return err
+	}
+	return r.saved(ctx, func(o *Order) { o.Rechecks = false })
+}
+
+// record adds what guards said, and was passed by, to the order.
+func (r *run) record(hits []GuardHit) {
+	for _, hit := range hits {
+		if !slices.Contains(r.order.Overridden, hit) {
+			r.note(func(o *Order) { o.Overridden = append(slices.Clone(o.Overridden), hit) })
 		}
 	}
-	_, err = r.check(ctx)
-	return err
 }

@@ -35,6 +35,7 @@ type world struct {
 	mute     map[string]bool              // clients that do not acknowledge
 	handed   map[string]string            // "unit/set/hash" -> from
 	without  map[string][]string          // unit -> groups without facts
+	away     map[string][]string          // unit -> known brokers that are not registered
 	pending  int64
 	arriving int64            // what the gaining unit has pulled since the commit, at any time
 	lag      map[string]int64 // "from>to"
@@ -79,6 +80,7 @@ type process struct {
 	name   string
 	killAt int // 0: never
 	after  bool
+	once   bool // only this call fails
 	calls  int
 	unsafe atomic.Pointer[error] // what the store says of itself; nil: it is safe
 }
@@ -103,6 +105,9 @@ func (p *process) do(ctx context.Context, f func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls++
+	if p.once && p.calls > p.killAt {
+		return f()
+	}
 	if p.killAt > 0 && (p.calls > p.killAt || p.calls == p.killAt && !p.after) {
 		return errDead
 	}
@@ -197,11 +202,22 @@ func (p *process) Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error) {
 	}), nil
 }
 
+func (p *process) Abort(t *msha.Table, id string) (*msha.Table, error) {
+	return edited(t, func(t *msha.Table) {
+		for k, s := range t.Sets {
+			if s.Switch == id {
+				s.Aborting = true
+				t.Sets[k] = s
+			}
+		}
+	}), nil
+}
+
 func (p *process) Reopen(t *msha.Table, id string) (*msha.Table, error) {
 	return edited(t, func(t *msha.Table) {
 		for k, s := range t.Sets {
 			if s.Switch == id {
-				s.State, s.Switch, s.Deadline = msha.SetOpen, "", 0
+				s.State, s.Switch, s.Deadline, s.Aborting = msha.SetOpen, "", 0, false
 				t.Sets[k] = s
 			}
 		}
@@ -275,6 +291,15 @@ func (p *process) Clients(ctx context.Context, unit string, groups []string) (id
 	return ids, err
 }
 
+func (p *process) Present(ctx context.Context, unit string) error {
+	return p.do(ctx, func() error {
+		if away := p.away[unit]; len(away) > 0 {
+			return fmt.Errorf("master %w: %s", msha.ErrNotFound, strings.Join(away, ", "))
+		}
+		return p.asks("brokers", unit)
+	})
+}
+
 func (p *process) Missing(ctx context.Context, unit string) (missing []string, err error) {
 	err = p.do(ctx, func() error { missing = p.without[unit]; return p.asks("missing", unit) })
 	return missing, err
@@ -283,6 +308,7 @@ func (p *process) Missing(ctx context.Context, unit string) (missing []string, e
 func (p *process) Remaining(ctx context.Context, unit string, t *msha.Table, moves []msha.Move) (*switchplan.Remaining, error) {
 	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: unit}
 	return r, p.do(ctx, func() error {
+		r.Acks = maps.Clone(p.acks[unit])
 		if err := p.asks("remaining", unit); err != nil {
 			return err
 		}
@@ -323,6 +349,7 @@ func (p *process) RemainingForced(ctx context.Context, unit, to string, t *msha.
 func (p *process) RemainingAgain(ctx context.Context, unit string, t *msha.Table, moves []msha.Move, replay *msha.Replay) (*switchplan.Remaining, error) {
 	r := &switchplan.Remaining{Hashes: map[string]string{}, Facts: unit}
 	return r, p.do(ctx, func() error {
+		r.Acks = maps.Clone(p.acks[unit])
 		for _, m := range moves {
 			r.Hashes[m.NewSet] = fmt.Sprintf("hash of %s after %d with %s since %s", m.NewSet, m.Term, replay.Group, replay.Since.UTC().Format(time.TimeOnly))
 		}
@@ -337,6 +364,7 @@ func (p *process) RemainingRejoined(ctx context.Context, owner, unit string, t *
 		r.Facts = "copies of " + unit
 	}
 	return r, p.do(ctx, func() error {
+		r.Acks = maps.Clone(p.acks[unit])
 		if !lost {
 			if err := p.asks("remaining", unit); err != nil {
 				return err

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/go-msha/msha"
 	"github.com/go-msha/msha/switchplan"
 )
@@ -85,4 +87,79 @@ func TestAFencedSwitchDoesNotGiveWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// What an order has done before its fence is undone when a forced switch takes its routes, which does not wait for that.
+func TestAnOrderThatGivesWayIsUndone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		insert func(t *testing.T, d *diary, plan *msha.Plan)
+		undone []string
+	}{
+		"waiting for an approval": {func(t *testing.T, d *diary, plan *msha.Plan) {
+			insertAfter(t, plan, switchplan.Check, d.step("before", "ok"), switchplan.Approval("approve", time.Hour))
+		}, []string{"un-before open"}},
+		"in a step": {func(t *testing.T, d *diary, plan *msha.Plan) {
+			step := d.step("long", "timeout")
+			step.Timeout = time.Hour
+			insertAfter(t, plan, switchplan.Check, d.step("before", "ok"), step)
+		}, []string{"un-long open", "un-before open"}},
+		"checking once more": {func(t *testing.T, d *diary, plan *msha.Plan) {
+			step := d.step("before", "ok")
+			do := step.Do
+			step.Do = func(ctx context.Context) error {
+				d.w.do(func() { d.w.clients["unit-2/channel"] = nil }) // they are waited for, half a minute
+				return do(ctx)
+			}
+			insertAfter(t, plan, switchplan.Check, step)
+		}, []string{"un-before open"}},
+	} {
+		for _, dead := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: ", its manager is dead"}[dead], func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld()
+					d := &diary{w: w}
+					planned := w.plan(t, guangzhou)
+					tc.insert(t, d, planned)
+					first := &process{world: w, name: "first"}
+					ended := make(chan error, 1)
+					go func() {
+						_, err := first.executor(t).Run(context.Background(), planned)
+						ended <- err
+					}()
+					time.Sleep(2 * time.Second)
+					if dead {
+						first.cutOff(1, false)
+					}
+					w.do(w.loseUnit2)
+					forced := w.plan(t, msha.SwitchRequest{From: "unit-2", To: "unit-1", Forced: true})
+					begun := time.Now()
+					second := (&process{world: w, name: "second"}).knowing(t, planned.Steps...)
+					_, err := second.Run(context.Background(), forced)
+					require.NoError(t, err)
+					require.Less(t, time.Since(begun), 3*time.Second)
+					if dead {
+						require.NoError(t, second.Resume(t.Context()))
+						first.reconnect()
+						<-ended
+					} else {
+						err := <-ended
+						require.ErrorIs(t, err, msha.ErrBusy)
+						require.ErrorIs(t, err, msha.ErrAborted)
+						require.ErrorContains(t, err, "a forced switch takes the same routes")
+					}
+					require.Len(t, d.undone(), len(tc.undone))
+					for i, what := range tc.undone {
+						require.Equal(t, what, d.undone()[i])
+					}
+					o := w.order(t, planned.ID)
+					require.Equal(t, switchplan.StateAborted, o.State)
+					require.Equal(t, forced.ID, o.GaveWay)
+					s := w.set("guangzhou")
+					require.Equal(t, "unit-1", s.Owner)
+					require.Equal(t, msha.SetOpen, s.State)
+					require.Equal(t, 1, w.commits)
+				})
+			})
+		}
+	}
 }

@@ -20,6 +20,9 @@ const (
 	GuardFacts    = "missing-facts"  // a forced switch knows something of every group that the losing unit manages
 )
 
+// allowUnmanaged stands before a group in the records of what was passed by.
+const allowUnmanaged = "allow-unmanaged="
+
 var guardNames = []string{GuardUnits, GuardInterval, GuardTarget, GuardLag, GuardNeedless, GuardFacts}
 
 // Guards sets the limits. The zero value is valid: one unit stays on, the target must be alive, nothing else is limited.
@@ -59,6 +62,7 @@ func refusal(hits []GuardHit) error {
 type situation struct {
 	table   *msha.Table
 	units   *msha.Units
+	managed []string // groups of the losing units
 	recent  []movedBefore
 	targets []targetSight
 	lags    []Lag

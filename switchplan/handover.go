@@ -48,9 +48,9 @@ func (r *run) handOver(ctx context.Context) error {
 func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) (*Remaining, error) {
 	switch req := r.order.Plan.Request; {
 	case req.Replay != nil:
-		return r.o.Facts.RemainingAgain(ctx, from, r.table, part, req.Replay)
+		return r.acknowledgedStill(ctx, from, func() (*Remaining, error) { return r.o.Facts.RemainingAgain(ctx, from, r.table, part, req.Replay) })
 	case !req.Forced:
-		return r.o.Facts.Remaining(ctx, from, r.table, part)
+		return r.acknowledgedStill(ctx, from, func() (*Remaining, error) { return r.o.Facts.Remaining(ctx, from, r.table, part) })
 	}
 	var lacks error // what the last complete look missed
 	for {
@@ -65,6 +65,27 @@ func (r *run) remaining(ctx context.Context, from, to string, part []msha.Move) 
 		}
 		r.wait(HandOver, err.Error())
 		if r.sleep(ctx) != nil {
+			return nil, err
+		}
+	}
+}
+
+// acknowledgedStill repeats a computation until nothing is forgotten.
+func (r *run) acknowledgedStill(ctx context.Context, unit string, compute func() (*Remaining, error)) (*Remaining, error) {
+	var forgotten []string
+	for {
+		remaining, err := compute()
+		if err == nil {
+			if forgotten = r.forgotten(unit, remaining); len(forgotten) == 0 {
+				return remaining, nil
+			}
+			r.wait(HandOver, "the log of "+unit+" lost the acknowledgements of "+list(forgotten))
+			err = r.sleep(ctx)
+		}
+		switch {
+		case err != nil && len(forgotten) > 0 && errors.Is(context.Cause(ctx), errDeadline):
+			return nil, r.late(HandOver, forgotten)
+		case err != nil:
 			return nil, err
 		}
 	}

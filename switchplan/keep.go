@@ -8,8 +8,19 @@ import (
 )
 
 // save changes the order by compare-and-set, together with what was only noted. It fails with errLost once another executor has taken the
-// order over.
+// order over, and with the reason if somebody wants it not to go forward any more.
 func (r *run) save(ctx context.Context, edit func(*Order)) error {
+	_, err := r.put(ctx, edit)
+	return err
+}
+
+// pulse shows that this executor works on the order, also if it must not go forward, which is told.
+func (r *run) pulse(ctx context.Context) error {
+	stops, err := r.put(ctx, nil)
+	return errors.Join(stops, err)
+}
+
+func (r *run) put(ctx context.Context, edit func(*Order)) (stops, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.stored
@@ -17,24 +28,44 @@ func (r *run) save(ctx context.Context, edit func(*Order)) error {
 	for _, noted := range r.unsaved {
 		noted(&next)
 	}
-	edit(&next)
-	next.Beat++
-	err := updateOrders(ctx, r.o.Store, func(o *Orders) error {
+	if edit != nil {
+		edit(&next)
+	}
+	var off *CallOff
+	err = updateOrders(ctx, r.o.Store, func(o *Orders) error {
 		stored := o.find(next.ID)
 		if stored == nil || stored.Manager != r.o.Manager {
 			return errLost
 		}
-		if stored.GaveWay != "" {
-			return errGaveWay
+		off = stored.CalledOff
+		if stops = stored.stops(&next); stops != nil {
+			if edit != nil || !stored.Unfinished() {
+				return stops
+			}
+			stored.Beat++
+			return nil
 		}
-		next.Decisions = stored.Decisions // others write them
+		next.Decisions, next.CalledOff, next.GaveWay = stored.Decisions, off, stored.GaveWay // others write them
+		next.Beat = stored.Beat + 1
 		*stored = next
 		return nil
 	})
-	if err == nil {
+	r.stored.CalledOff = off
+	if err == nil && stops == nil {
 		r.stored, r.unsaved = next, nil
 	}
-	return err
+	return stops, err
+}
+
+// stops is why an executor must not write the order as it has it: somebody wants it aborted, or did so himself.
+func (o *Order) stops(next *Order) error {
+	switch {
+	case o.GaveWay != "" && (next.State == StateRunning || o.State == StateAborted):
+		return errGaveWay
+	case o.CalledOff != nil && next.State == StateRunning:
+		return ErrCalledOff
+	}
+	return nil
 }
 
 // note changes the order as the phases know it and leaves writing it to the next save: what another executor does again, and ends up at the
@@ -58,9 +89,24 @@ func (r *run) saved(ctx context.Context, edit func(*Order)) error {
 	return nil
 }
 
-// beat shows other executors that this one works on the order.
-func (r *run) beat(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// begin returns the context of what goes forward; interrupt ends it.
+func (r *run) begin() context.Context {
+	ctx, interrupt := context.WithCancelCause(r.base)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forward = interrupt
+	return ctx
+}
+
+func (r *run) interrupt(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forward(why)
+}
+
+// beat shows other executors that this one works on the order, during an abort too, and ends what goes forward if they want that.
+func (r *run) beat() (stop func()) {
+	ctx, cancel := context.WithCancel(r.owned)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -71,10 +117,15 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := r.save(ctx, func(*Order) {}); errors.Is(err, errLost) || errors.Is(err, errGaveWay) {
-					r.lose(err)
-					return
-				}
+			}
+			switch why := whyEnded(ctx, r.pulse(ctx)); why {
+			case nil:
+			case errLost:
+				r.disown(errLost)
+				r.interrupt(errLost)
+				return
+			default:
+				r.interrupt(why)
 			}
 		}
 	}()

@@ -24,12 +24,24 @@ type stranger struct{ client, group string }
 
 func (s stranger) String() string { return s.client + " in group " + s.group }
 
+// passedBy names, for the records, who does not know the routes and is let pass.
+func (s *sighting) passedBy() (hits []GuardHit) {
+	for _, x := range s.allowed {
+		hits = append(hits, GuardHit{
+			Guard: allowUnmanaged + x.group, Where: "unit " + s.unit, What: x.client + " takes part and does not know the routes",
+			Hint: "stop it, or let it use package agent", Overridden: true,
+		})
+	}
+	return hits
+}
+
 // connectionsAge is how old the connections may be that drain looks at: they only tell who is gone.
 const connectionsAge = 100 * time.Millisecond
 
 // listing is what the brokers of a unit said of who is connected.
 type listing struct {
-	at      time.Time
+	at      time.Time           // when they were asked
+	until   time.Time           // when they had answered
 	clients map[string][]string // by group
 }
 
@@ -64,7 +76,9 @@ func (r *run) look(ctx context.Context, unit string, maxAge time.Duration) (s *s
 		if l.clients, err = r.o.Cluster.Clients(ctx, unit, groups); err != nil {
 			return nil, err
 		}
-		r.listed[unit] = l
+		l.until = now()
+		r.watched(unit, l.until)
+		r.listed[unit], r.lastLook = l, l.until
 		if roster, err = r.o.Registry.Roster(ctx); err != nil {
 			return nil, err
 		}
@@ -76,8 +90,12 @@ func (r *run) look(ctx context.Context, unit string, maxAge time.Duration) (s *s
 	}
 	s = &sighting{unit: unit, groups: groups, members: membersOf(roster, unit), acks: acks}
 	known := map[string]bool{}
+	r.acked[unit] = nil
 	for _, m := range s.members {
 		known[m.ClientID] = true
+		if acks[m.ClientID] >= r.order.Version {
+			r.acked[unit] = append(r.acked[unit], m.ClientID)
+		}
 		r.observe(m, groups, listed)
 	}
 	for _, group := range groups {
@@ -92,6 +110,40 @@ func (r *run) look(ctx context.Context, unit string, maxAge time.Duration) (s *s
 		}
 	}
 	return s, nil
+}
+
+// forgotten are processes whose acknowledgements were seen, and are not in the log from which something was computed:
+//
+//	confirm sees that all have acknowledged → the broker comes back without the tail of its log, which held facts and acknowledgements → by what
+//	is left, messages remain that are processed
+//
+// A process that is alive notices too, and writes both again, the acknowledgement last.
+func (r *run) forgotten(unit string, by *Remaining) []string {
+	return slices.DeleteFunc(slices.Clone(r.acked[unit]), func(client string) bool { return by.Acks[client] >= r.order.Version })
+}
+
+// lookGap is the longest time between two looks in which a process cannot come and go unseen.
+const lookGap = 5 * time.Second
+
+// watched is asked whether somebody has looked all the time: not if this process stood still.
+func (r *run) watched(unit string, until time.Time) {
+	if last, ok := r.listed[unit]; ok && until.Sub(last.until) > lookGap {
+		r.unseen()
+	}
+}
+
+// unseen forgets since when processes are absent, because time passed in which nobody looked:
+//
+//	no broker lists a process → its gate reopens by the log alone, without a new session → it is cut off again → a look: no broker lists it, as an
+//	hour ago, but its gate is open for G
+//
+// Who was gone for G when the logs were marked stays gone: the mark keeps its gate closed.
+func (r *run) unseen() {
+	for s, since := range r.absent {
+		if r.marked == 0 || r.marked < r.order.Version || r.lastLook.Sub(since) < r.o.GateWindow {
+			delete(r.absent, s)
+		}
+	}
 }
 
 // observe keeps since when no broker lists a member.

@@ -23,7 +23,9 @@ type Tables interface {
 type Edits interface {
 	// Fence marks the moved routes fenced by plan.ID. ErrBusy if one is fenced by another switch.
 	Fence(t *msha.Table, plan *msha.Plan) (*msha.Table, error)
-	// Reopen undoes what Fence did for the switch: the owner and the term stay as they were.
+	// Abort keeps the fence of a switch, and makes its Commit fail from now on: RouteSet.Aborting.
+	Abort(t *msha.Table, switchID string) (*msha.Table, error)
+	// Reopen undoes what Fence and Abort did for the switch: the owner and the term stay as they were.
 	Reopen(t *msha.Table, switchID string) (*msha.Table, error)
 	// Commit gives the fenced routes to their new owner under the next term; hashes is the hash of what remains, by new set id. If the
 	// request is forced, the sets keep a note of the term that was ended.
@@ -70,6 +72,8 @@ type Facts interface {
 	RemainingAgain(ctx context.Context, unit string, table *msha.Table, moves []msha.Move, replay *msha.Replay) (*Remaining, error)
 	// HandOver appends what remains to the log of a unit on every broker. Repeating it changes nothing.
 	HandOver(ctx context.Context, unit string, r *Remaining) error
+	// Present is ErrNotFound, with their names, unless all brokers in the unit's document are registered at its name servers.
+	Present(ctx context.Context, unit string) error
 	// Missing reads the log of a unit and returns the groups in its unit document of which the log holds no facts.
 	Missing(ctx context.Context, unit string) ([]string, error)
 	// Outlook reads the log of the losing unit, without changing it, and says what the moves would leave to their new owners if they
@@ -87,7 +91,9 @@ type Remaining struct {
 	Hashes   map[string]string // by new set id
 	Count    int64             // messages the losing unit had read and not finished, all groups together
 	Repeated int64             // at most so many messages may have been processed already
-	Facts    any
+	// Acks are the acknowledgements in the log it was computed from, as those of Cluster.Acks; nil if the losing unit was not asked.
+	Acks  map[string]uint64
+	Facts any
 }
 
 // Pulled is for each group the first offset of each queue that it has not pulled.

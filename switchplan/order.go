@@ -13,6 +13,7 @@ import (
 // The states of a work order.
 const (
 	StateRunning   = "running"
+	StateAborting  = "aborting"  // given up before the commit: no executor goes forward any more, and whoever has the order ends the abort
 	StateCommitted = "committed" // phase 7: the values may move again
 	StateDone      = "done"
 	StateAborted   = "aborted"
@@ -37,6 +38,10 @@ type Order struct {
 	Overridden []GuardHit `json:"overridden,omitempty"` // what those guards had said
 	Decisions  []Decision `json:"decisions,omitempty"`  // answers to approvals; any manager adds them
 	GaveWay    string     `json:"gaveWay,omitempty"`    // the forced switch that took its routes before it had fenced them
+	CalledOff  *CallOff   `json:"calledOff,omitempty"`  // by Executor.Abort; any manager writes it
+	Rechecks   bool       `json:"rechecks,omitempty"`   // in phase fence, and has not begun to fence
+	Undone     []string   `json:"undone,omitempty"`     // of an abort: the user's steps that need no Undo any more
+	Withdrawn  bool       `json:"withdrawn,omitempty"`  // of an abort: a later term in the table is another switch's
 }
 
 // Orders is the document: unfinished orders, then the last finished ones.
@@ -44,8 +49,8 @@ type Orders struct {
 	Orders []Order `json:"orders"`
 }
 
-// keepFinished bounds the document.
-const keepFinished = 10
+// keepFinished and keepBytes bound the document. Stores take 1 MiB; an order of many values may need a good part of that, and grows while it runs.
+const keepFinished, keepBytes = 10, 512 << 10
 
 var (
 	errLost    = errors.New("another executor took the order over")
@@ -96,7 +101,8 @@ func (o *Orders) find(id string) *Order {
 	return nil
 }
 
-// trim drops the oldest finished orders.
+// trim drops the oldest finished orders. Where that does not make the document small enough for a new one, finished orders lose what only tells how
+// they went, then go: first those that moved nothing, as the least interval between two switches counts from the others, and the newest last.
 func (o *Orders) trim() {
 	finished := 0
 	for i := len(o.Orders) - 1; i >= 0; i-- {
@@ -106,10 +112,46 @@ func (o *Orders) trim() {
 			}
 		}
 	}
+	sizes, sum := make([]int, len(o.Orders)), 0
+	for i := range o.Orders {
+		sizes[i] = o.Orders[i].size()
+		sum += sizes[i]
+	}
+	for i := 0; i < len(o.Orders) && sum > keepBytes; i++ {
+		if order := &o.Orders[i]; !order.Unfinished() {
+			sum -= sizes[i]
+			order.outline()
+			sizes[i] = order.size()
+			sum += sizes[i]
+		}
+	}
+	for _, moved := range []bool{false, true} {
+		for i := 0; i < len(o.Orders) && sum > keepBytes; {
+			if order := &o.Orders[i]; order.Unfinished() || !moved && order.State == StateDone && order.Plan.Request.Replay == nil {
+				i++
+				continue
+			}
+			sum -= sizes[i]
+			o.Orders, sizes = slices.Delete(o.Orders, i, i+1), slices.Delete(sizes, i, i+1)
+		}
+	}
+}
+
+func (o *Order) size() int {
+	b, _ := json.Marshal(o) // what cannot be written is refused later
+	return len(b)
+}
+
+// outline leaves of a finished order what it moved, and how it ended.
+func (o *Order) outline() {
+	o.Results, o.Hashes, o.Decisions, o.Overridden, o.Plan.Steps = nil, nil, nil, nil, nil
+	o.Plan.Request.Values = nil // the moves name them
 }
 
 // Unfinished says whether an executor still has work with the order.
-func (o *Order) Unfinished() bool { return o.State == StateRunning || o.State == StateCommitted }
+func (o *Order) Unfinished() bool {
+	return o.State == StateRunning || o.State == StateAborting || o.State == StateCommitted
+}
 
 // overlaps says whether two plans move a common route.
 func overlaps(a, b *msha.Plan) bool {
@@ -160,27 +202,40 @@ func create(ctx context.Context, store msha.MetaStore, order Order, allowed func
 			return err
 		}
 		for _, other := range o.inTheWayOf(&order) { // they give way, or the order would have been refused
-			other.State, other.GaveWay, other.Error = StateAborted, order.ID, errGaveWay.Error()
-			other.Beat++ // nobody resumes it
+			if other.State == StateAborting {
+				continue
+			}
+			other.State, other.GaveWay, other.Error = StateAborting, order.ID, errGaveWay.Error()
+			if other.Next == 0 { // none of its steps has run
+				other.State = StateAborted
+			}
+			other.Beat++ // who wanted to resume it looks again
 		}
 		o.Orders = append(o.Orders, order)
 		return nil
 	})
 }
 
-// inTheWayOf lists the orders that have not committed yet and move a common route.
+// inTheWayOf lists the orders that have not committed yet, or whose steps are being undone, and move a common route.
 func (o *Orders) inTheWayOf(order *Order) (all []*Order) {
 	for i := range o.Orders {
-		if other := &o.Orders[i]; other.State == StateRunning && overlaps(&other.Plan, &order.Plan) {
+		if other := &o.Orders[i]; (other.State == StateRunning || other.State == StateAborting) && overlaps(&other.Plan, &order.Plan) {
 			all = append(all, other)
 		}
 	}
 	return all
 }
 
-// givesWay tells whether an order ends for another one: a planned switch that waits for a unit, before its fence, for a forced one.
+// givesWay tells whether an order ends for another one: a planned switch, before its fence, for a forced one. Its steps are undone while the
+// forced switch goes on.
 func (o *Order) givesWay(to *Order) bool {
-	return to.Plan.Request.Forced && !o.Plan.Request.Forced && o.Next == 0
+	return to.Plan.Request.Forced && !o.Plan.Request.Forced && (o.State == StateAborting || !o.fences())
+}
+
+// fences tells whether the order's routes may be fenced, now or by an executor that stands still.
+func (o *Order) fences() bool {
+	at := index(o.Plan.Steps, Fence)
+	return o.Next > at || o.Next == at && !o.Rechecks
 }
 
 // refuse is the reason why an order cannot be added.
@@ -190,7 +245,7 @@ func (o *Orders) refuse(order *Order) error {
 	}
 	for _, other := range o.inTheWayOf(order) {
 		if !other.givesWay(order) {
-			return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch", msha.ErrBusy, other.Phase)
+			return msha.Errorf("switch.order", other.ID, "wait until it ends, then try again", "%w: routes are in phase %q of another switch, which is %s", msha.ErrBusy, other.Phase, other.State)
 		}
 	}
 	return nil

@@ -77,6 +77,9 @@ func planProblems(plan *msha.Plan) (problems []string) {
 	if plan.ID == "" || len(plan.Moves) == 0 || plan.Deadline <= 0 {
 		add("a plan needs an id, moves and a deadline")
 	}
+	if plan.Deadline > MaxDeadline {
+		add("the deadline of the fence is %s, the longest is %s", plan.Deadline, MaxDeadline)
+	}
 	for _, name := range plan.Request.Override {
 		if !slices.Contains(guardNames, name) {
 			add("override %q: the guards are %s", name, strings.Join(guardNames, ", "))

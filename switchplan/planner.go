@@ -11,8 +11,8 @@ import (
 	"github.com/go-msha/msha"
 )
 
-// DefaultDeadline of a fence whose request names none.
-const DefaultDeadline = 10 * time.Second
+// DefaultDeadline is that of a fence whose request names none; MaxDeadline is the longest: routes stand still behind a fence.
+const DefaultDeadline, MaxDeadline = 10 * time.Second, 10 * time.Minute
 
 // Quarantined is the state of a unit that must not gain routes.
 const Quarantined = "quarantined"
@@ -35,6 +35,9 @@ func (p *Planner) Plan(_ context.Context, req msha.SwitchRequest, view msha.View
 	}
 	if req.Deadline < 0 {
 		return nil, invalid(req.Deadline.String(), "use 0 for the default", "negative deadline")
+	}
+	if req.Deadline > MaxDeadline {
+		return nil, invalid(req.Deadline.String(), "the longest is "+MaxDeadline.String()+"; steps that take longer come before "+Fence, "the deadline of the fence is too long: nobody processes the routes behind it")
 	}
 	for _, name := range req.Override {
 		if !slices.Contains(guardNames, name) {

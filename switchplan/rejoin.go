@@ -110,6 +110,9 @@ func (r *run) rejoin(ctx context.Context, unit string, lost bool, terms *[]msha.
 		if err != nil {
 			return nil, err
 		}
+		if forgotten := r.forgotten(unit, remaining); !lost && len(forgotten) > 0 {
+			return nil, msha.Errorf("switch.rejoin", list(forgotten), "its broker lost the tail of its log: wait until they have acknowledged again", "%w any more", msha.ErrNotConfirmed)
+		}
 		witnesses := []string{owner, unit}
 		if lost {
 			witnesses = []string{owner}

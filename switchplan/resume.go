@@ -11,22 +11,12 @@ import (
 )
 
 // Resume finishes what other executors left: orders nobody worked on for ResumeAfter, and fences whose switch is over or was never
-// ordered, once their deadline passed since this executor first saw them. It blocks until the orders found are finished; call
-// it again and again. Switches that end in an abort are not errors of Resume.
+// ordered, once their deadline passed since this executor first saw them. It blocks until the orders found are finished, which may wait for
+// people: KeepResuming goes on looking meanwhile. Switches that end in an abort are not errors of Resume.
 func (e *Executor) Resume(ctx context.Context) error {
-	first, err := ReadOrders(ctx, e.o.Store)
-	if err != nil {
+	idle, err := e.idle(ctx)
+	if err != nil || len(idle) == 0 {
 		return err
-	}
-	if err := e.reopenOrphans(ctx, first); err != nil {
-		return err
-	}
-	for i := range first.Orders {
-		e.noteMoved(&first.Orders[i])
-	}
-	idle := slices.DeleteFunc(slices.Clone(first.Orders), func(o Order) bool { return !o.Unfinished() || e.isActive(o.ID) })
-	if len(idle) == 0 {
-		return nil
 	}
 	timer := time.NewTimer(e.o.ResumeAfter)
 	defer timer.Stop()
@@ -42,6 +32,59 @@ func (e *Executor) Resume(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// KeepResuming is Resume until ctx ends, and then waits for what it has begun. It looks every ResumeAfter, whatever the orders that it has found
+// wait for. failed is told each error; it must not block, and calls may come at the same time.
+func (e *Executor) KeepResuming(ctx context.Context, failed func(error)) {
+	type sight struct {
+		order Order
+		since time.Time
+	}
+	seen := map[string]sight{}
+	tell := func(err error) {
+		if err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	}
+	var begun sync.WaitGroup
+	defer begun.Wait()
+	for {
+		idle, err := e.idle(ctx)
+		tell(err)
+		if err == nil {
+			before := seen
+			seen = map[string]sight{}
+			for _, o := range idle {
+				s := sight{o, now()}
+				if old, ok := before[o.ID]; ok && old.order.Beat == o.Beat && old.order.Manager == o.Manager {
+					s = old
+				}
+				seen[o.ID] = s
+				if now().Sub(s.since) >= e.o.ResumeAfter {
+					begun.Go(func() { tell(e.resume(ctx, o)) })
+				}
+			}
+		}
+		if e.sleepFor(ctx, e.o.ResumeAfter) != nil {
+			return
+		}
+	}
+}
+
+// idle looks for unfinished orders of others, and reopens fences that nobody will lift.
+func (e *Executor) idle(ctx context.Context) ([]Order, error) {
+	all, err := ReadOrders(ctx, e.o.Store)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.reopenOrphans(ctx, all); err != nil {
+		return nil, err
+	}
+	for i := range all.Orders {
+		e.noteMoved(&all.Orders[i])
+	}
+	return slices.DeleteFunc(all.Orders, func(o Order) bool { return !o.Unfinished() || e.isActive(o.ID) }), nil
 }
 
 func (e *Executor) isActive(id string) bool {
@@ -76,8 +119,8 @@ func (e *Executor) resume(ctx context.Context, old Order) error {
 	}
 	steps, _ := bindSteps(mine.Plan.Steps, e.o.Steps) // a step without code ends it where it comes
 	e.o.Logger.Info("resuming a switch of another manager", "task", mine.ID, "phase", mine.Phase, "manager", old.Manager)
-	_, err = e.execute(ctx, mine, steps, true)
-	if errors.Is(err, msha.ErrAborted) {
+	report, err := e.execute(ctx, mine, steps, true)
+	if errors.Is(err, msha.ErrAborted) || report.State == StateAborted {
 		return nil
 	}
 	return err

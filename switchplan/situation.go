@@ -82,6 +82,9 @@ func (e *Executor) situation(ctx context.Context, plan *msha.Plan, everything bo
 	if err != nil {
 		return s, nil, err
 	}
+	for _, unit := range losers(plan) {
+		s.managed = append(s.managed, managed(s.units, roster, unit)...)
+	}
 	for _, unit := range gainers(plan) {
 		if everything || !e.o.Guards.AllowDeadTarget {
 			s.targets = append(s.targets, e.sightOf(ctx, unit, plan, s.units, roster))
@@ -189,16 +192,27 @@ func (e *Executor) outlooks(ctx context.Context, plan *msha.Plan, table *msha.Ta
 }
 
 // guard returns what the guards say, and the error of those that are not overridden.
-func (e *Executor) guard(ctx context.Context, plan *msha.Plan) ([]GuardHit, error) {
+func (e *Executor) guard(ctx context.Context, plan *msha.Plan) (situation, []GuardHit, error) {
 	s, _, err := e.situation(ctx, plan, false)
 	if err != nil {
-		return nil, err
+		return s, nil, err
 	}
 	if err := checkUnits(plan, s.units, s.table); err != nil {
-		return nil, err // clearer than what a guard would say
+		return s, nil, err // clearer than what a guard would say
 	}
 	hits := e.o.Guards.judge(plan, s)
-	return hits, refusal(hits)
+	return s, hits, refusal(hits)
+}
+
+// checkAllowed refuses groups that there are not: a misspelt one allows nothing.
+func checkAllowed(plan *msha.Plan, s situation) error {
+	for _, group := range plan.Request.AllowUnmanaged {
+		if !slices.Contains(s.managed, group) {
+			return msha.Errorf("switch.check", allowUnmanaged+group, "managed groups of the losing units: "+list(slices.Compact(slices.Sorted(slices.Values(s.managed)))),
+				"%w: the group is not managed in units %s, so its clients stop no switch", msha.ErrInvalid, list(losers(plan)))
+		}
+	}
+	return nil
 }
 
 // stillAllowed judges the interval by the document that the order will be in.

@@ -22,6 +22,9 @@ func (r *run) user(ctx context.Context, step msha.Step) (PhaseResult, error) {
 	if err == nil {
 		return result, nil
 	}
+	if errors.Is(context.Cause(ctx), errDeadline) {
+		err = fmt.Errorf("%w: %w", errDeadline, err)
+	}
 	err = msha.Errorf("switch.step", step.Name, "", "%w", err)
 	if step.SkipOnError && ctx.Err() == nil {
 		r.o.Logger.Warn("skipped a step that failed", "task", r.order.ID, "step", step.Name, "attempts", result.Attempts, "error", err)

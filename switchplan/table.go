@@ -13,6 +13,7 @@ type place int
 const (
 	before    place = iota // open at the old owner, or in somebody else's hands
 	fenced                 // by this plan
+	aborting               // the same, and the plan must not commit any more
 	committed              // at the new owner, or further
 )
 
@@ -25,6 +26,8 @@ func locate(t *msha.Table, plan *msha.Plan) place {
 			return committed
 		case !ok || set.State != msha.SetFenced || set.Switch != plan.ID:
 			return before
+		case set.Aborting:
+			return aborting
 		}
 	}
 	return fenced
@@ -54,13 +57,12 @@ func checkMoves(t *msha.Table, plan *msha.Plan) error {
 
 // fence marks the routes; repeated, it finds them marked.
 func (r *run) fence(ctx context.Context) error {
-	r.sight()
 	plan := &r.order.Plan
 	t, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
 		switch locate(t, plan) {
 		case fenced:
 			return t, nil
-		case committed:
+		case committed, aborting:
 			return nil, errReopened
 		}
 		if err := checkMoves(t, plan); err != nil {
@@ -89,7 +91,6 @@ func (r *run) sight() {
 
 // stillFenced is asked before the phases that rely on the fence.
 func (r *run) stillFenced(ctx context.Context, phase string) error {
-	r.sight()
 	t, err := r.o.Tables.Current(ctx)
 	if err != nil {
 		return err
@@ -102,18 +103,20 @@ func (r *run) stillFenced(ctx context.Context, phase string) error {
 }
 
 func reopened(phase string) error {
-	return msha.Errorf("switch."+phase, "", "somebody reopened them, after the deadline or by hand; make a new plan", "%w", errReopened)
+	return msha.Errorf("switch."+phase, "", "another executor aborts the switch, or somebody reopened them by hand; make a new plan", "%w", errReopened)
 }
 
 // commit gives the routes to the new owner. An error may hide a success, so the table is asked again.
 func (r *run) commit(ctx context.Context) error {
-	r.sight()
 	plan := &r.order.Plan
+	if !now().Before(r.deadline) { // whether it was committed before is looked at by the abort
+		return msha.Errorf("switch."+Commit, r.order.ID, "use a longer deadline, or put steps that take long before "+Fence, "%w: %w", errDeadline, context.DeadlineExceeded)
+	}
 	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
 		switch locate(t, plan) {
 		case committed:
 			return t, nil
-		case before:
+		case before, aborting:
 			return nil, reopened(Commit)
 		}
 		if err := r.trusted(); err != nil { // by what the read of t has shown
@@ -130,20 +133,40 @@ func (r *run) commit(ctx context.Context) error {
 	return err
 }
 
-// reopen gives the routes back to the old owner under the same term; errCommitted if it is too late for that.
-func (r *run) reopen(ctx context.Context) error {
-	plan := &r.order.Plan
-	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
-		switch locate(t, plan) {
-		case committed:
-			if r.order.Next < index(r.steps, Commit) { // moved by a later switch: nothing of this one is left to undo
-				return t, nil
-			}
-			return nil, errCommitted
-		case before:
+// ruleOut makes sure that the order is not committed while its steps are undone behind the fence; errCommitted if it was. A read would not do:
+//
+//	another executor is about to commit, and stands still → this one takes the order over, reads that nothing is committed, and undoes a step →
+//	the other one goes on: committed
+//
+// So may a write whose answer was given up.
+func (r *run) ruleOut(ctx context.Context) error {
+	return r.withdraw(ctx, func(t *msha.Table, at place) (*msha.Table, error) {
+		if at == aborting {
 			return t, nil
 		}
-		return r.o.Edits.Reopen(t, plan.ID)
+		return r.o.Edits.Abort(t, r.order.ID)
+	})
+}
+
+// reopen gives the routes back to the old owner under the same term; errCommitted if it is too late for that.
+func (r *run) reopen(ctx context.Context) error {
+	return r.withdraw(ctx, func(t *msha.Table, _ place) (*msha.Table, error) { return r.o.Edits.Reopen(t, r.order.ID) })
+}
+
+// withdraw edits the fence of the order, if it is there.
+func (r *run) withdraw(ctx context.Context, edit func(*msha.Table, place) (*msha.Table, error)) error {
+	_, err := r.o.Tables.Update(ctx, func(t *msha.Table) (*msha.Table, error) {
+		at := locate(t, &r.order.Plan)
+		switch {
+		case at == committed && r.mayCommit():
+			return nil, errCommitted
+		case at == committed, at == before: // moved by a later switch, or reopened: nothing of this one is left
+			return t, nil
+		}
+		return edit(t, at)
 	})
 	return err
 }
+
+// mayCommit tells whether a commit that the table shows can be this order's.
+func (r *run) mayCommit() bool { return r.order.Next >= index(r.steps, Commit) && !r.order.Withdrawn }
