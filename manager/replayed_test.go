@@ -83,6 +83,7 @@ func TestReplayWithoutAllOfItsMessages(t *testing.T) {
 	require.Equal(t, []string{"unit-1"}, sources.Units)
 
 	// A unit is gone for good.
+	w.stopCopying["unit-2"]()
 	require.NoError(t, route.UpdateUnits(t.Context(), w.store, func(units *msha.Units) (*msha.Units, error) {
 		return &msha.Units{Units: units.Units[:1]}, nil
 	}))

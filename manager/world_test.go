@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,18 +44,22 @@ const (
 // world is two units on embedded clusters: unit-1 owns beijing, unit-2 owns guangzhou.
 type world struct {
 	*testing.T
-	store    *memory.Store
-	clusters map[string]*remoting.Cluster
-	brokers  map[string]*embedmq.Cluster // by unit, too
-	log      *logtest.Log
-	handled  atomic.Int64
-	release  chan struct{} // handlers wait for it
-	manager  *manager.Manager
-	server   *httptest.Server
+	store       *memory.Store
+	clusters    map[string]*remoting.Cluster
+	brokers     map[string]*embedmq.Cluster // by unit, too
+	stopCopying map[string]func()           // by origin
+	log         *logtest.Log
+	handled     atomic.Int64
+	release     chan struct{} // handlers wait for it
+	manager     *manager.Manager
+	server      *httptest.Server
 }
 
 func newWorld(t *testing.T, o *manager.Options) *world {
-	w := &world{T: t, store: memory.New(), clusters: map[string]*remoting.Cluster{}, brokers: map[string]*embedmq.Cluster{}, log: &logtest.Log{}, release: make(chan struct{})}
+	w := &world{
+		T: t, store: memory.New(), clusters: map[string]*remoting.Cluster{}, brokers: map[string]*embedmq.Cluster{}, stopCopying: map[string]func(){},
+		log: &logtest.Log{}, release: make(chan struct{}),
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(w.log)
@@ -106,10 +111,11 @@ func (w *world) replicate(origin string) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	w.Cleanup(func() {
+	w.stopCopying[origin] = sync.OnceFunc(func() {
 		stop()
 		require.NoError(w, <-done)
 	})
+	w.Cleanup(w.stopCopying[origin])
 }
 
 // join starts a consumer; its handler waits until the world's release is closed.

@@ -126,15 +126,18 @@ type run struct {
 	owned  context.Context // of an abort: it outlives base and ends once the order is another executor's
 	disown context.CancelCauseFunc
 
-	order   Order // as the phases know it
-	mu      sync.Mutex
+	order   Order         // as the phases know it
+	writing chan struct{} // held by who writes the order
+	mu      sync.Mutex    // of the rest; nobody waits for a store with it
 	forward context.CancelCauseFunc
 	stored  Order          // as the document has it, beats included
 	unsaved []func(*Order) // edits of order that stored does not have yet
 }
 
 func (e *Executor) newRun(order Order) *run {
-	return &run{Executor: e, absent: map[session]time.Time{}, listed: map[string]listing{}, acked: map[string][]string{}, order: order, stored: order}
+	return &run{
+		Executor: e, absent: map[session]time.Time{}, listed: map[string]listing{}, acked: map[string][]string{}, order: order, stored: order, writing: make(chan struct{}, 1),
+	}
 }
 
 // execute works on an order this executor owns, from its next step on.

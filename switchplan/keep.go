@@ -14,19 +14,29 @@ func (r *run) save(ctx context.Context, edit func(*Order)) error {
 	return err
 }
 
-// pulse shows that this executor works on the order, also if it must not go forward, which is told.
+// pulse shows that this executor works on the order, also if it must not go forward, which is told. It does not hold other writes up for longer than
+// matters: another executor takes the order over then.
 func (r *run) pulse(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.o.ResumeAfter)
+	defer cancel()
 	stops, err := r.put(ctx, nil)
 	return errors.Join(stops, err)
 }
 
 func (r *run) put(ctx context.Context, edit func(*Order)) (stops, err error) {
+	select {
+	case r.writing <- struct{}{}:
+		defer func() { <-r.writing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	next := r.stored
 	next.Results = slices.Clone(next.Results)
-	for _, noted := range r.unsaved {
-		noted(&next)
+	noted := r.unsaved
+	r.mu.Unlock()
+	for _, edit := range noted {
+		edit(&next)
 	}
 	if edit != nil {
 		edit(&next)
@@ -50,9 +60,13 @@ func (r *run) put(ctx context.Context, edit func(*Order)) (stops, err error) {
 		*stored = next
 		return nil
 	})
-	r.stored.CalledOff = off
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err == nil && stops == nil {
-		r.stored, r.unsaved = next, nil
+		r.stored, r.unsaved = next, r.unsaved[len(noted):] // more may have been noted
+	}
+	if off != nil {
+		r.stored.CalledOff = off
 	}
 	return stops, err
 }

@@ -151,5 +151,6 @@ func TestTheCostOfIdleProcesses(t *testing.T) {
 	require.LessOrEqual(t, diff["evalsha"], once(ttl/3*0.8), "refreshes, spread by a fifth")
 	require.LessOrEqual(t, diff["ping"], once(silence.Seconds()))
 	require.LessOrEqual(t, diff["hmget"], int(processes*took/60)+processes/2, "polls of a minute")
-	require.Zero(t, diff["eval"]+diff["hset"]+diff["publish"]+diff["subscribe"], "heartbeats write no document and no record")
+	require.Zero(t, diff["eval"]+diff["hset"]+diff["publish"], "heartbeats write no document and no record")
+	require.Less(t, diff["subscribe"], processes, "and subscribe nothing again; some may have begun late")
 }
