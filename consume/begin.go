@@ -83,7 +83,7 @@ func (e *Engine) seeQueues(ctx context.Context, topic string) (filter.Extent, er
 	}
 	x := filter.Extent{}
 	for _, q := range queues {
-		x[q.Broker] = max(x[q.Broker], q.ID+1)
+		x.Add(q.Broker, q.ID)
 	}
 	return x, nil
 }

@@ -98,7 +98,7 @@ func sameRoute(a, b *item) bool {
 // within G. In Strict mode the table was confirmed within G too.
 func (e *Engine) mayStart(h *held) bool {
 	now := e.cfg.Now()
-	return h.log != nil && !h.log.suspect && now.Before(h.trustUntil) && now.Sub(e.lastSeen) < e.cfg.GateWindow && (!e.cfg.Strict || now.Sub(e.confirmed) < e.cfg.GateWindow)
+	return !h.log.suspect && now.Before(h.trustUntil) && now.Sub(e.lastSeen) < e.cfg.GateWindow && (!e.cfg.Strict || now.Sub(e.confirmed) < e.cfg.GateWindow)
 }
 
 // decide asks the tracker; it reports whether the message is to run.

@@ -88,6 +88,17 @@ func (f *fixture) waiting(m *member, send func()) {
 	require.Equal(f, ran, f.journal.started())
 }
 
+// shutOut closes a process's gate while something of the metastore fails; five messages wait behind it. The result has brokers list it again.
+func (f *fixture) shutOut(s *metastore, fails *atomic.Bool, change ...func(*member)) (m *member, undo func()) {
+	f.Helper()
+	m = f.join(append(change, s.gated)...)
+	m.opens(2)
+	fails.Store(true)
+	undo = f.unseen(m)
+	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	return m, undo
+}
+
 // Nobody sees this process for longer than the window: it starts nothing more, finishes what runs, and joins anew before it goes on.
 func TestGateLapses(t *testing.T) {
 	f := start(t, 1, nil)
@@ -126,11 +137,7 @@ func TestGateReopensUnderTheNewestTable(t *testing.T) {
 func TestGateReopensWhileTheMetastoreHangs(t *testing.T) {
 	f := start(t, 1, nil)
 	s := &metastore{}
-	m := f.join(s.gated, func(m *member) { m.lim.store = 50 * time.Millisecond })
-	m.opens(2)
-	s.hung.Store(true)
-	undo := f.unseen(m)
-	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	_, undo := f.shutOut(s, &s.hung, func(m *member) { m.lim.store = 50 * time.Millisecond })
 	undo()
 	f.exact()
 	require.True(t, f.out.says("joined again without the metastore"))
@@ -166,11 +173,7 @@ func TestHeartbeatThatOutlastsTheGate(t *testing.T) {
 func TestGateStaysClosedOutsideTheRoster(t *testing.T) {
 	f := start(t, 1, nil)
 	s := &metastore{}
-	m := f.join(s.gated)
-	m.opens(2)
-	s.full.Store(true)
-	undo := f.unseen(m)
-	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	_, undo := f.shutOut(s, &s.full)
 	undo()
 	f.eventually("kept out", func() bool { return f.out.says("rebalance failed", "roster not entered", errFull.Error()) })
 	require.Zero(t, f.journal.started())
@@ -182,11 +185,7 @@ func TestGateStaysClosedOutsideTheRoster(t *testing.T) {
 func TestRosterIsEnteredLater(t *testing.T) {
 	f := start(t, 1, nil)
 	s := &metastore{}
-	m := f.join(s.gated)
-	m.opens(2)
-	s.down.Store(true)
-	undo := f.unseen(m)
-	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	m, undo := f.shutOut(s, &s.down)
 	entered := m.enters.Load()
 	undo()
 	f.exact()
@@ -199,11 +198,7 @@ func TestRosterIsEnteredLater(t *testing.T) {
 func TestGateReopensByTheLog(t *testing.T) {
 	f := start(t, 1, nil)
 	s := &metastore{}
-	m := f.join(s.gated)
-	m.opens(2)
-	s.down.Store(true)
-	undo := f.unseen(m)
-	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	_, undo := f.shutOut(s, &s.down)
 	undo()
 	f.exact()
 	require.True(t, f.out.says("joined again without the metastore", "no newer table", errDown.Error()))
@@ -213,11 +208,7 @@ func TestGateReopensByTheLog(t *testing.T) {
 func TestGateStaysClosedBehindANewerTable(t *testing.T) {
 	f := start(t, 1, nil)
 	s := &metastore{}
-	m := f.join(s.gated)
-	m.opens(2)
-	s.down.Store(true)
-	undo := f.unseen(m)
-	f.waiting(m, func() { f.send("beijing", 5, home(0)) })
+	_, undo := f.shutOut(s, &s.down)
 	f.write(factLog(), filter.Record{Kind: filter.Ack, Client: "manager", Writer: "w", Version: 2})
 	undo()
 	f.eventually("refused", func() bool { return f.out.says("table version 1 is not the newest (2)", errDown.Error()) })

@@ -109,7 +109,7 @@ func (e *Engine) follow(q remoting.Queue, own bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.logs[q] == nil {
-		l := &logReader{queue: q, own: own, publishing: newToken(), soon: make(chan struct{}, 1), suspect: true, broker: e.cfg.Cluster.Pin()}
+		l := &logReader{queue: q, own: own, publishing: newToken(), soon: make(chan struct{}, 1), suspect: true, broker: e.cfg.Cluster.Pin(), cancel: func() {}}
 		e.logs[q] = l
 		e.wg.Go(func() { e.followLog(l) })
 		if own {

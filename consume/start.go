@@ -87,17 +87,16 @@ func (e *Engine) beginsAnew(h *held) bool {
 // one that has outlived the log's tail would pass over copies that have to be processed. What is read twice harms nobody, since numbers tell which
 // copies are live.
 func (e *Engine) saidOffset(ctx context.Context, h *held, committed int64) (int64, error) {
-	if e.unsaid(h, committed) {
+	said, known := e.said(h)
+	if !known || committed > said {
 		if err := e.readLog(ctx, h.queue.Broker); err != nil { // a holder that was passed over may have written it just now
 			return 0, err
 		}
+		said, known = e.said(h)
 	}
-	if !e.unsaid(h, committed) {
+	if known && committed <= said {
 		return committed, nil
 	}
-	e.mu.Lock()
-	said, known := e.readUpTo(h)
-	e.mu.Unlock()
 	e.cfg.Logger.Warn("the log has lost, or never had, what this offset rests on: retry copies are read again", "queue", h.queue.String(), "committed", committed, "said", said)
 	if !known {
 		return e.firstOffset(ctx, h)
@@ -105,11 +104,10 @@ func (e *Engine) saidOffset(ctx context.Context, h *held, committed int64) (int6
 	return e.withinQueue(ctx, h, said)
 }
 
-func (e *Engine) unsaid(h *held, committed int64) bool {
+func (e *Engine) said(h *held) (offset int64, known bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	said, known := e.readUpTo(h)
-	return !known || committed > said
+	return e.readUpTo(h)
 }
 
 // firstOffset is where a group without committed offset begins: where its Baseline says, or the options. Queues that were added since it began with

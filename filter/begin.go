@@ -10,6 +10,9 @@ import (
 // Extent is how many queues of a topic each broker of a unit had when a group began with the topic there. A queue beyond was added later.
 type Extent map[string]int
 
+// Add counts one of the queues that are there.
+func (x Extent) Add(broker string, queue int) { x[broker] = max(x[broker], queue+1) }
+
 // Has tells whether a queue was there.
 func (x Extent) Has(q msha.OriginQueue) bool { return q.Queue < x[q.Broker] }
 

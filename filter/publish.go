@@ -14,7 +14,6 @@ type LogRecords struct {
 
 // Publish is PublishLog for every log that there is something for.
 func (t *Tracker) Publish() (out []LogRecords) {
-	t.foldAll()
 	logs := map[string]bool{}
 	for _, s := range t.queues {
 		logs[s.log] = true
@@ -33,10 +32,13 @@ func (t *Tracker) Publish() (out []LogRecords) {
 // PublishLog takes what was covered of the queues that one log speaks of, and how far the held ones were pulled, since the last call; give it back
 // with Restore if it could not be written.
 func (t *Tracker) PublishLog(log string) LogRecords {
-	t.foldAll()
 	var rs []Record
 	for q, s := range t.queues {
-		if s.log == log && s.next > t.reported[q] {
+		if s.log != log {
+			continue
+		}
+		t.fold(s)
+		if s.next > t.reported[q] {
 			t.reported[q] = s.next
 			rs = append(rs, Record{Kind: Done, Group: t.group, Queue: q, Next: s.next})
 		}

@@ -1,7 +1,6 @@
 package manager_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -21,22 +20,7 @@ func TestASwitchIsAbortedOverHTTP(t *testing.T) {
 	w.join("unit-2")
 	events, stop := w.events("")
 	defer stop()
-	type result struct {
-		status  int
-		failure manager.Failure
-	}
-	done := make(chan result, 1)
-	go func() {
-		resp, err := http.Get(w.server.URL + "/switch?values=guangzhou")
-		if err != nil {
-			done <- result{}
-			return
-		}
-		defer resp.Body.Close() //nolint:errcheck // read only
-		r := result{status: resp.StatusCode}
-		json.NewDecoder(resp.Body).Decode(&r.failure) //nolint:errcheck // seen by what is missing
-		done <- r
-	}()
+	done := w.asks("values=guangzhou")
 	for e := range events {
 		if e.Kind != switchplan.EventApproval {
 			continue

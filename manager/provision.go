@@ -197,7 +197,9 @@ func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known
 		}
 		before := begun[topic]
 		if !before.known {
-			before.extent = extentOf(queues)
+			for _, q := range queues {
+				before.extent.Add(q.Broker, q.ID)
+			}
 		}
 		starts, alone := map[string]map[int]int64{}, map[string][]filter.Record{}
 		for _, local := range queues {
@@ -234,14 +236,6 @@ func (c *clusters) baselines(ctx context.Context, l *unitLog, p Provision, known
 		}
 	}
 	return out, records, nil
-}
-
-func extentOf(queues []remoting.Queue) filter.Extent {
-	x := filter.Extent{}
-	for _, q := range queues {
-		x[q.Broker] = max(x[q.Broker], q.ID+1)
-	}
-	return x
 }
 
 func beginning(ctx context.Context, cluster *remoting.Cluster, p Provision, q remoting.Queue) (int64, error) {

@@ -179,27 +179,7 @@ func TestApprovalAndEvents(t *testing.T) {
 		status int
 		owner  string
 	}{{"refuse", http.StatusConflict, "unit-2"}, {"approve", http.StatusOK, "unit-1"}} {
-		type result struct {
-			status  int
-			answer  manager.Answer
-			failure manager.Failure
-		}
-		done := make(chan result, 1)
-		go func() {
-			resp, err := http.Get(w.server.URL + "/switch?values=guangzhou")
-			if err != nil {
-				done <- result{}
-				return
-			}
-			defer resp.Body.Close() //nolint:errcheck // read only
-			r := result{status: resp.StatusCode}
-			var into any = &r.answer
-			if r.status != http.StatusOK {
-				into = &r.failure
-			}
-			json.NewDecoder(resp.Body).Decode(into) //nolint:errcheck // seen by what is missing
-			done <- r
-		}()
+		done := w.asks("values=guangzhou")
 		counts := map[switchplan.EventKind]int{}
 		for e := range events {
 			counts[e.Kind]++

@@ -118,6 +118,34 @@ func (w *world) replicate(origin string) {
 	w.Cleanup(w.stopCopying[origin])
 }
 
+// outcome is how a request ended.
+type outcome struct {
+	status  int // 0: no answer
+	answer  manager.Answer
+	failure manager.Failure
+}
+
+// asks sends a switch request that waits for somebody.
+func (w *world) asks(query string) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		resp, err := http.Get(w.server.URL + "/switch?" + query)
+		if err != nil {
+			done <- outcome{}
+			return
+		}
+		defer resp.Body.Close() //nolint:errcheck // read only
+		o := outcome{status: resp.StatusCode}
+		var into any = &o.answer
+		if o.status != http.StatusOK {
+			into = &o.failure
+		}
+		json.NewDecoder(resp.Body).Decode(into) //nolint:errcheck // seen by what is missing
+		done <- o
+	}()
+	return done
+}
+
 // join starts a consumer; its handler waits until the world's release is closed.
 func (w *world) join(unit string) {
 	u, err := agent.Join(w.Context(), unit, w.store, &agent.Options{Logger: w.log.Logger()})

@@ -87,9 +87,19 @@ func updateOrders(ctx context.Context, store msha.MetaStore, edit func(*Orders) 
 		if err := edit(o); err != nil {
 			return nil, err
 		}
-		o.trim()
-		return json.Marshal(o)
+		return o.encode()
 	})
+}
+
+// encode writes the document, without what there is no room for. It is written between fence and commit too: sizes are looked at only if it is large.
+func (o *Orders) encode() ([]byte, error) {
+	o.dropOldest()
+	doc, err := json.Marshal(o)
+	if err != nil || len(doc) <= keepBytes {
+		return doc, err
+	}
+	o.trim()
+	return json.Marshal(o)
 }
 
 func (o *Orders) find(id string) *Order {
@@ -101,9 +111,7 @@ func (o *Orders) find(id string) *Order {
 	return nil
 }
 
-// trim drops the oldest finished orders. Where that does not make the document small enough for a new one, finished orders lose what only tells how
-// they went, then go: first those that moved nothing, as the least interval between two switches counts from the others, and the newest last.
-func (o *Orders) trim() {
+func (o *Orders) dropOldest() {
 	finished := 0
 	for i := len(o.Orders) - 1; i >= 0; i-- {
 		if !o.Orders[i].Unfinished() {
@@ -112,6 +120,11 @@ func (o *Orders) trim() {
 			}
 		}
 	}
+}
+
+// trim makes the document small enough for a new order. Finished orders lose what only tells how they went, then go: first those that moved nothing, as
+// the least interval between two switches counts from the others, and the newest last.
+func (o *Orders) trim() {
 	sizes, sum := make([]int, len(o.Orders)), 0
 	for i := range o.Orders {
 		sizes[i] = o.Orders[i].size()
